@@ -1,0 +1,1 @@
+"""How a person at a keyboard reaches a running Slipway: port-forwards, passwords, the demo."""
