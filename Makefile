@@ -19,7 +19,7 @@ demo: up ## from an empty machine to a trained, gated, deployed model that answe
 up: .venv ## start the cluster, build or pull the images, install the chart
 	k8s/up
 	$(CLUSTER) k8s/images/build
-	$(CLUSTER) k8s/install
+	$(CLUSTER) k8s/phase "install the chart" k8s/install
 
 .PHONY: status
 status: ## what runs, and what does not
