@@ -44,24 +44,24 @@ class Clock:
         print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
 
 
-def landing_pod(first: str, last: str) -> dict[str, Any]:
-    """Return the manifest of a pod that lands the example project's days `first` to `last`."""
+def landing_pod(project: str, first: str, last: str) -> dict[str, Any]:
+    """Return the manifest of a pod that lands a project's days `first` to `last`."""
     templates = kubectl_json("get", "configmap", "slipway-stage-pods")["data"]
     pod: dict[str, Any] = yaml.safe_load(templates["land.yaml"])
-    pod["metadata"]["name"] = f"{PROJECT}-land-{first.replace('-', '')}-{last.replace('-', '')}"
+    pod["metadata"]["name"] = f"{project}-land-{first}-{last}".replace("_", "-")
     labels = pod["metadata"].setdefault("labels", {})
-    labels |= {"slipway.dev/stage": "land", "slipway.dev/project": PROJECT}
+    labels |= {"slipway.dev/stage": "land", "slipway.dev/project": project}
     pod["spec"]["containers"][0]["args"] = [
-        "land", "--project", PROJECT, "--from", first, "--to", last,
+        "land", "--project", project, "--from", first, "--to", last,
     ]  # fmt: skip
     return pod
 
 
-def land(clock: Clock, first: str = LAND_FROM, last: str = LAND_TO) -> None:
-    """Copy the example data into the landing bucket, from a pod; landed days are left alone."""
-    pod = landing_pod(first, last)
+def land(clock: Clock, project: str, first: str = LAND_FROM, last: str = LAND_TO) -> None:
+    """Copy a project's source data into the landing bucket, from a pod; landed days stay as is."""
+    pod = landing_pod(project, first, last)
     name = pod["metadata"]["name"]
-    clock.say(f"landing {PROJECT} {first} to {last} (pod {name})")
+    clock.say(f"landing {project} {first} to {last} (pod {name})")
     kubectl("delete", "pod", name, "--ignore-not-found", "--wait=true")
     kubectl("create", "-f", "-", stdin=json.dumps(pod))
     phase = wait_for_pod(name)
@@ -194,7 +194,7 @@ def main() -> int:
     """Run the demo; returns the exit status."""
     clock = Clock(time.monotonic())
     try:
-        land(clock)
+        land(clock, PROJECT)
         with airflow() as client:
             state = wait_for_run(client, clock, start_run(client, clock, AS_OF))
         if state != "success":

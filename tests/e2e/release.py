@@ -1,0 +1,181 @@
+"""Questions the end-to-end tests ask of the installed release, and conditions they wait for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import yaml
+
+from k8s.access import (
+    NAMESPACE,
+    Airflow,
+    kubectl,
+    kubectl_json,
+    mlflow,
+    port_forward,
+    secret,
+)
+
+REPO = Path(__file__).parents[2]
+PROJECTS = REPO / "tests" / "projects"
+DAG_ID = "ml_training_pipeline"
+T = TypeVar("T")
+
+
+def run_demo() -> str:
+    """Run the README's command from the checkout and return what it printed."""
+    done = subprocess.run(
+        ["make", "demo"], cwd=REPO, capture_output=True, text=True, timeout=1800, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def wait_until(
+    what: str, check: Callable[[], T | None], timeout_s: float, poll_s: float = 1.0
+) -> T:
+    """Return the first result of `check` that is neither None nor False."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = check()
+        if found is not None and found is not False:
+            return found
+        time.sleep(poll_s)
+    raise AssertionError(f"waited {timeout_s:.0f} s in vain for {what}")
+
+
+def run_state(client: Airflow, run_id: str) -> str:
+    return str(client.get(f"/dags/{DAG_ID}/dagRuns/{run_id}")["state"])
+
+
+def finished_run(client: Airflow, run_id: str, timeout_s: float = 420) -> str:
+    """Wait for the run to finish and return its state."""
+
+    def state() -> str | None:
+        found = run_state(client, run_id)
+        return found if found in ("success", "failed") else None
+
+    return wait_until(f"run {run_id} to finish", state, timeout_s)
+
+
+def train(client: Airflow, project: str, day: str, run_id: str) -> str:
+    """Start a run of the day beside any other run of it, and return its id."""
+    client.unpause(DAG_ID)
+    client.trigger(DAG_ID, run_id, None, {"project": project, "as_of": day})
+    return run_id
+
+
+def result(client: Airflow, run_id: str, task_id: str) -> dict[str, Any]:
+    """Return what a stage handed over."""
+    entry = client.get(
+        f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+    )
+    value = entry["value"]
+    parsed: dict[str, Any] = json.loads(value) if isinstance(value, str) else value
+    return parsed
+
+
+def states(client: Airflow, run_id: str) -> dict[str, str]:
+    """Return each task's state."""
+    return {task["task_id"]: task["state"] for task in client.task_instances(DAG_ID, run_id)}
+
+
+def log_of(client: Airflow, run_id: str, task_id: str) -> str:
+    """Return the last try's log, as the UI would show it."""
+    path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
+    tries = client.get(path)["try_number"]
+    return json.dumps(client.get(f"{path}/logs/{tries}", full_content="true")["content"])
+
+
+def versions(project: str) -> list[dict[str, Any]]:
+    """Return the project's registered versions, oldest first."""
+    with mlflow() as client:
+        answer = client.get(
+            "/api/2.0/mlflow/model-versions/search", params={"filter": f"name='{project}'"}
+        )
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json().get("model_versions", [])
+    return sorted(found, key=lambda version: int(version["version"]))
+
+
+def alias(project: str, name: str) -> str | None:
+    """Return the version that an alias names, or None."""
+    with mlflow() as client:
+        answer = client.get(
+            "/api/2.0/mlflow/registered-models/alias", params={"name": project, "alias": name}
+        )
+    return str(answer.json()["model_version"]["version"]) if answer.status_code == 200 else None
+
+
+def tags(version: dict[str, Any]) -> dict[str, str]:
+    """Return a version's tags."""
+    return {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+
+
+def keys(bucket: str, prefix: str) -> list[str]:
+    """Return the object keys under a prefix, read as the object store's root user."""
+    root = secret("slipway-object-store-root")
+    with port_forward("slipway-minio", 9000) as url:
+        client = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=root["access-key"],
+            aws_secret_access_key=root["secret-key"],
+            region_name="us-east-1",
+        )
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def records(project: str, stage: str, day: str) -> list[str]:
+    """Return the keys of the records a stage published for a day."""
+    found = keys("data", f"{project}/{stage}/dt={day}/")
+    return [key for key in found if key.endswith("/record.json")]
+
+
+def pods(selector: str) -> list[dict[str, Any]]:
+    """Return the pods that a label selector finds."""
+    items: list[dict[str, Any]] = kubectl_json("get", "pods", "-l", selector)["items"]
+    return items
+
+
+def stage_pods(project: str, stage: str, run_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the pods of a project's stage, of one run or of all."""
+    found = pods(f"slipway.dev/project={project},slipway.dev/stage={stage}")
+    if run_id is None:
+        return found
+    return [pod for pod in found if pod["metadata"]["labels"].get("slipway.dev/run") == run_id]
+
+
+def upgrade(values: dict[str, Any], tmp_path: Path) -> None:
+    """Change values of the release, keeping every other one."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    subprocess.run(
+        [
+            "helm", "upgrade", "slipway", str(REPO / "charts" / "slipway"),
+            "--namespace", NAMESPACE, "--reuse-values", "--values", str(file),
+            "--wait", "--timeout", "5m",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+
+def add_project(name: str, tmp_path: Path) -> None:
+    """Give the release one of the tests' projects, as a user would: by values."""
+    folder = PROJECTS / name
+    files = {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
+    upgrade({"stages": {"projects": {name: files}}}, tmp_path)
+
+
+def delete_pod(name: str) -> None:
+    """Kill a pod at once, as a lost node would."""
+    kubectl("delete", "pod", name, "--grace-period=0", "--force")

@@ -1,0 +1,224 @@
+"""The training pipeline on the cluster: stages as pods, the gate, the roll-out, second runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from k8s.access import NAMESPACE, Airflow, kubectl, port_forward
+from k8s.demo import AS_OF, DAG_ID, Clock, find_run, land
+from tests.e2e.release import (
+    add_project,
+    alias,
+    finished_run,
+    log_of,
+    pods,
+    records,
+    result,
+    run_demo,
+    run_state,
+    stage_pods,
+    states,
+    tags,
+    train,
+    upgrade,
+    versions,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+STAGES = ["ingest", "validate", "build_features", "split", "train", "evaluate", "register"]
+TASK_OF = {
+    **{stage: f"data_preparation.{stage}" for stage in STAGES[:4]},
+    **{stage: f"training_evaluation.{stage}" for stage in STAGES[4:]},
+}
+
+
+def model_version_answering(project: str) -> str:
+    """Ask the deployed model which version it is."""
+    with port_forward(project, 8080) as url:
+        return httpx.get(f"{url}/v2/health/ready", timeout=30).headers["x-model-version"]
+
+
+def test_demo_ends_with_a_prediction_of_the_champion(demo: str) -> None:
+    assert '{"predictions":[' in demo
+    assert f"champion is {alias('flights', 'champion')}" in demo
+    assert "make ui" in demo
+
+
+def test_second_demo_changes_nothing(demo: str, clock: Clock) -> None:  # noqa: ARG001
+    def snapshot() -> tuple[list[str], int, list[str]]:
+        lasting = "app.kubernetes.io/component notin (stage)"
+        found = sorted(pod["metadata"]["uid"] for pod in pods(lasting))
+        return found, len(versions("flights")), records("flights", "split", AS_OF)
+
+    before = snapshot()
+    run_demo()
+    assert snapshot() == before
+
+
+def test_stage_pods_say_what_they_are(client: Airflow) -> None:
+    run = find_run(client, f"{AS_OF}T00:00:00Z")
+    assert run is not None
+    found = pods(f"slipway.dev/project=flights,slipway.dev/dag={DAG_ID}")
+    labels = [pod["metadata"]["labels"] for pod in found]
+    of_run = [
+        one for one in labels if AS_OF.replace("-", "") in one["slipway.dev/run"].replace("-", "")
+    ]
+    assert set(STAGES) <= {one["slipway.dev/stage"] for one in of_run}
+    assert all(one["slipway.dev/task"] for one in of_run)
+    assert all(pod["metadata"]["name"].startswith("flights-") for pod in found)
+
+
+def test_every_task_log_is_readable_after_its_pod_is_gone(client: Airflow) -> None:
+    run = find_run(client, f"{AS_OF}T00:00:00Z")
+    assert run is not None
+    for pod in stage_pods("flights", "train"):
+        kubectl("delete", "pod", pod["metadata"]["name"])
+    for task in client.task_instances(DAG_ID, run["dag_run_id"]):
+        if task["state"] == "success":
+            assert log_of(client, run["dag_run_id"], task["task_id"]).strip("[] ")
+    assert "stage=train" in log_of(client, run["dag_run_id"], TASK_OF["train"])
+
+
+def test_registered_version_carries_its_story(demo: str) -> None:  # noqa: ARG001
+    version = versions("flights")[0]
+    assert {
+        "slipway.sha256",
+        "slipway.artifact",
+        "slipway.format",
+        "slipway.decision",
+        "slipway.reason",
+        "slipway.fingerprint",
+    } <= set(tags(version))
+
+
+def test_same_date_twice_is_one_dataset_and_one_version(client: Airflow) -> None:
+    before = len(versions("flights"))
+    run_id = train(client, "flights", AS_OF, f"again__{AS_OF}")
+    assert finished_run(client, run_id) == "success"
+    statuses = {stage: result(client, run_id, TASK_OF[stage])["status"] for stage in STAGES}
+    assert statuses == dict.fromkeys(STAGES, "skipped")
+    assert len(records("flights", "split", AS_OF)) == 1
+    assert len(versions("flights")) == before
+
+
+def test_backfill_of_three_days_is_three_datasets(client: Airflow) -> None:
+    days = ["2013-03-01", "2013-03-02", "2013-03-03"]
+    sides_before = alias("flights", "champion")
+    answer = client.send(
+        "POST",
+        "/backfills",
+        {
+            "dag_id": DAG_ID,
+            "from_date": f"{days[0]}T00:00:00Z",
+            "to_date": f"{days[-1]}T00:00:00Z",
+            "max_active_runs": 1,
+            "reprocess_behavior": "none",
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    for day in days:
+        run = wait_until(f"a run of {day}", partial(find_run, client, f"{day}T00:00:00Z"), 120)
+        assert finished_run(client, run["dag_run_id"]) == "success"
+    assert [len(records("flights", "split", day)) for day in days] == [1, 1, 1]
+    decisions = Counter(tags(version)["slipway.decision"] for version in versions("flights"))
+    deployed = [v for v in versions("flights") if tags(v)["slipway.decision"] == "deploy"]
+    assert alias("flights", "champion") == deployed[-1]["version"]
+    assert sum(decisions.values()) == 3
+    assert sides_before is not None
+
+
+def test_shuffled_labels_are_refused_and_nothing_is_deployed(
+    client: Airflow, clock: Clock, tmp_path: Path
+) -> None:
+    add_project("flights_shuffled", tmp_path)
+    land(clock, "flights_shuffled")
+    run_id = train_when_known(client, "flights_shuffled", AS_OF)
+    assert finished_run(client, run_id) == "success"
+    assert states(client, run_id)["deployment.roll_out"] == "skipped"
+    (version,) = versions("flights_shuffled")
+    assert tags(version)["slipway.decision"] == "refuse"
+    assert tags(version)["slipway.reason"]
+    assert alias("flights_shuffled", "champion") is None
+    assert not pods("app.kubernetes.io/component=serving,slipway.dev/project=flights_shuffled")
+
+
+def train_when_known(client: Airflow, project: str, day: str) -> str:
+    """Start a run as soon as the DAG's form offers the project."""
+    wait_until(
+        f"the DAG to know {project}",
+        lambda: (
+            project
+            in client.get(f"/dags/{DAG_ID}/details")["params"]["project"]["schema"].get("enum", [])
+        ),
+        240,
+    )
+    return train(client, project, day, f"{project}__{day}")
+
+
+def test_server_that_cannot_load_its_model_never_becomes_champion(
+    client: Airflow, clock: Clock, tmp_path: Path
+) -> None:
+    add_project("flights_eager", tmp_path)
+    land(clock, "flights_eager")
+    first = train_when_known(client, "flights_eager", "2013-03-01")
+    assert finished_run(client, first) == "success"
+    assert model_version_answering("flights_eager") == "1"
+
+    broken = image_values("mlflow")  # has no model server in it
+    whole = image_values("serving")
+    upgrade({"serving": {"image": broken}}, tmp_path)
+    try:
+        second = train(client, "flights_eager", "2013-03-02", "broken__2013-03-02")
+        assert finished_run(client, second) == "failed"
+    finally:
+        upgrade({"serving": {"image": whole}}, tmp_path)
+    assert alias("flights_eager", "champion") == "1"
+    assert model_version_answering("flights_eager") == "1"
+    assert tags(versions("flights_eager")[-1])["slipway.rollout"] == "failed"
+
+
+def image_values(name: str) -> dict[str, str]:
+    """Return the image block that the release was installed with for a component."""
+    said = subprocess.run(
+        ["helm", "get", "values", "slipway", "--namespace", NAMESPACE, "--all", "-o", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    values: dict[str, dict[str, dict[str, str]]] = json.loads(said)
+    return {key: values[name]["image"][key] for key in ("repository", "tag")}
+
+
+def test_sensor_waits_and_says_for_what(client: Airflow) -> None:
+    run_id = train(client, "flights", "2013-03-04", "waiting__2013-03-04")
+    wait_until(
+        "the sensor to wait",
+        lambda: states(client, run_id).get("wait_for_partition") == "deferred",
+        120,
+    )
+    assert run_state(client, run_id) == "running"
+    said = wait_until(
+        "the sensor's log",
+        lambda: "landing/flights/dt=2013-03-04" in log_of(client, run_id, "wait_for_partition"),
+        60,
+    )
+    assert said
+    client.send("PATCH", f"/dags/{DAG_ID}/dagRuns/{run_id}", {"state": "failed"})
+
+
+def test_missing_history_fails_at_once_with_the_way_out(client: Airflow) -> None:
+    run_id = train(client, "flights_eager", "2013-01-05", "short__2013-01-05")
+    assert finished_run(client, run_id) == "failed"
+    assert states(client, run_id)["data_preparation.ingest"] == "failed"
+    assert "land --project flights_eager" in log_of(client, run_id, "data_preparation.ingest")
+    tries = {task["task_id"]: task["try_number"] for task in client.task_instances(DAG_ID, run_id)}
+    assert tries["data_preparation.ingest"] == 1

@@ -1,0 +1,27 @@
+"""The scheduler dies in the middle of a training run: the run finishes, with one training pod."""
+
+from __future__ import annotations
+
+import pytest
+
+from k8s.access import Airflow
+from tests.e2e.release import delete_pod, finished_run, pods, stage_pods, train, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+RUN_ID = "killed__2013-03-03"
+
+
+def test_run_outlives_its_scheduler(client: Airflow) -> None:
+    train(client, "flights_eager", "2013-03-03", RUN_ID)
+
+    def training() -> bool:
+        found = stage_pods("flights_eager", "train", RUN_ID)
+        return any(pod["status"]["phase"] in ("Pending", "Running") for pod in found)
+
+    wait_until("the training pod", training, 300, poll_s=0.2)
+    (scheduler,) = pods("app.kubernetes.io/component=airflow-scheduler")
+    delete_pod(scheduler["metadata"]["name"])
+
+    assert finished_run(client, RUN_ID, 600) == "success"
+    assert len(stage_pods("flights_eager", "train", RUN_ID)) == 1
