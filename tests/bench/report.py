@@ -1,0 +1,86 @@
+"""`make bench`: measure the running cluster and write docs/benchmarks.md from what was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import footprint, stage_overhead
+
+REPO = Path(__file__).parents[2]
+TARGET = REPO / "docs" / "benchmarks.md"
+
+
+def cache() -> Path:
+    """Return the folder in which the set-up keeps its timings."""
+    base = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(os.environ.get("SLIPWAY_CACHE", f"{base}/slipway"))
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def phases(name: str) -> str:
+    """Return the table of a kept timings file, or a sentence that it was not measured."""
+    file = cache() / name
+    if not file.exists():
+        return "Not measured on this machine."
+    rows = [line.split("\t") for line in file.read_text().splitlines()]
+    total = sum(int(seconds) for _, seconds in rows)
+    body = [(phase, f"{int(seconds)} s") for phase, seconds in rows]
+    return table(("phase", "time"), [*body, ("**in all**", f"**{total} s**")])
+
+
+def memory() -> str:
+    """Return the table of the idle release's memory."""
+    found = footprint.measure()
+    rows = [(pod.pod, f"{pod.mib:.0f} MiB") for pod in found]
+    total = sum(pod.mib for pod in found)
+    return table(("pod", "working set"), [*rows, ("**in all**", f"**{total:.0f} MiB**")])
+
+
+def overhead() -> str:
+    """Return the table of each stage's time beside its own code's."""
+    return stage_overhead.markdown(stage_overhead.measure())
+
+
+def page() -> str:
+    """Return the whole page."""
+    return f"""# Benchmarks
+
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; not edited by hand. Machine:
+{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().split("-")[0]}.
+
+## `make demo` with an empty cache and no container registry
+
+{phases("timings-cold.tsv")}
+
+## `make demo` with a warm cache
+
+{phases("timings-warm.tsv")}
+
+## What launching a stage costs
+
+Time of each task of a warm `ml_training_pipeline` run that its container did not spend running.
+
+{overhead()}
+
+## Memory of the idle release
+
+{memory()}
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    TARGET.write_text(page())
+    print(f"wrote {TARGET.relative_to(REPO)}")
+
+
+if __name__ == "__main__":
+    main()
