@@ -16,7 +16,9 @@ demo: up ## from an empty machine to a trained, gated, deployed model that answe
 	@k8s/phase --report
 
 .PHONY: up
-up: .venv ## start the cluster, build or pull the images, install the chart
+up: ## start the cluster, build or pull the images, install the chart
+	@k8s/phase --reset
+	k8s/phase "Python environment" $(MAKE) .venv
 	k8s/up
 	$(CLUSTER) k8s/images/build
 	$(CLUSTER) k8s/phase "install the chart" k8s/install
