@@ -1,0 +1,1 @@
+"""From a stage to where it runs: the only code between the DAG files and the work in `ml`."""

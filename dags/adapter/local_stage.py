@@ -1,0 +1,88 @@
+"""Runs a stage as a process beside Airflow: for `airflow dags test`, without a cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from adapter.identity import StageRun
+from adapter.outcome import conclude
+from adapter.results import Ending
+from adapter.stages import Stage
+
+_LAST_LINES = 20
+
+
+class LocalStageOperator(BaseOperator):
+    """One stage in one process: the same arguments, result and failures as in a pod."""
+
+    template_fields = ("project", "as_of", "upstream_record")
+    ui_color = "#d7e8d0"
+
+    COMMAND = (sys.executable, "-m", "ml")
+
+    def __init__(
+        self,
+        *,
+        stage: Stage,
+        project: str,
+        as_of: str,
+        upstream_record: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"execution_timeout": stage.timeout, **kwargs})
+        self.stage = stage
+        self.project = project
+        self.as_of = as_of
+        self.upstream_record = upstream_record
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the stage to its end and return its result."""
+        run = StageRun(
+            project=self.project,
+            stage=self.stage.verb,
+            as_of=self.as_of,
+            dag_id=self.dag_id,
+            task_id=self.task_id,
+            run_id=context["run_id"],
+        )
+        return conclude(self.stage.verb, self._ending_of(run), self.log)
+
+    def _ending_of(self, run: StageRun) -> Ending:
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder, "result.json")
+            env = {**os.environ, **run.environment, "SLIPWAY_RESULT_PATH": str(result)}
+            with _process([*self.COMMAND, *run.arguments(self.upstream_record)], env) as process:
+                last = self._log_of(process)
+            message = result.read_text() if result.exists() else ""
+        failed = process.returncode != 0
+        return Ending(process.returncode, message or ("".join(last) if failed else ""))
+
+    def _log_of(self, process: subprocess.Popen[str]) -> list[str]:
+        """Copy the process's output into the task's log; return its last lines."""
+        lines: list[str] = []
+        for line in process.stdout or ():
+            self.log.info("%s", line.rstrip("\n"))
+            lines = [*lines, line][-_LAST_LINES:]
+        return lines
+
+
+@contextmanager
+def _process(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that does not outlive its task, however that ends."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise

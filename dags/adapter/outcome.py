@@ -1,0 +1,32 @@
+"""Turns the end of a stage into the end of its Airflow task."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from adapter.results import Ending, StageError, result_of
+
+
+class Log(Protocol):
+    """The part of a task's logger that is needed here."""
+
+    def log(self, level: int, event: str, *args: object) -> object:
+        """Write one line."""
+
+
+def conclude(verb: str, ending: Ending, log: Log) -> dict[str, Any]:
+    """Return the stage's result.
+
+    Raises AirflowFailException, which is never retried, when a second try cannot help,
+    else AirflowException. Either carries the stage's own sentence.
+    """
+    try:
+        result = result_of(verb, ending)
+    except StageError as failed:
+        log.log(logging.ERROR, "%s", failed)
+        raise (AirflowException if failed.retry else AirflowFailException)(str(failed)) from None
+    log.log(logging.INFO, "%s %s: %s", verb, result.get("status", "done"), result["record"])
+    return result

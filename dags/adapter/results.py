@@ -1,0 +1,83 @@
+"""What a stage says when it ends: a small JSON object, or one sentence about what went wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LIMIT = 1024
+"""The most bytes a result may have: it travels through Airflow's database."""
+
+NEVER_RETRIED = frozenset({3, 4})
+"""Exit codes that say a second try would end the same: bad data, or a refused roll-out."""
+
+UNKNOWN_EXIT = -1
+"""The exit code of a pod that ended before its container could have one."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a stage's process ended.
+
+    `message` is what it left as its last words, `reason` is Kubernetes' own word for an
+    end that was not the stage's doing, such as `OOMKilled` or `Evicted`.
+    """
+
+    exit_code: int
+    message: str = ""
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ending as plain JSON, to travel in a trigger's event."""
+        return asdict(self)
+
+
+class StageError(Exception):
+    """A stage that ended without a result; `retry` tells whether a second try can help."""
+
+    def __init__(self, sentence: str, *, retry: bool) -> None:
+        super().__init__(sentence)
+        self.retry = retry
+
+
+def result_of(verb: str, ending: Ending) -> dict[str, Any]:
+    """Return the result a stage left behind, a dict with at least `record`.
+
+    Raises StageError with one sentence when the stage failed or left no usable result.
+    """
+    if ending.exit_code != 0:
+        raise _failure(verb, ending)
+    if len(ending.message.encode()) > LIMIT:
+        raise StageError(f"{verb} left a result of more than {LIMIT} bytes", retry=False)
+    result = _json_object(ending.message)
+    if result is None or not isinstance(result.get("record"), str):
+        raise StageError(f"{verb} ended well but left no result", retry=True)
+    return result
+
+
+def _failure(verb: str, ending: Ending) -> StageError:
+    said = _json_object(ending.message) or {}
+    sentence = said.get("error") or _last_words(ending)
+    retry = ending.exit_code not in NEVER_RETRIED and said.get("retry") is not False
+    return StageError(f"{verb} failed: {sentence}", retry=retry)
+
+
+def _last_words(ending: Ending) -> str:
+    if ending.reason == "OOMKilled":
+        return "it needed more memory than its limit; raise the limit or give it less data"
+    if ending.reason == "DeadlineExceeded":
+        return "it took longer than its execution timeout"
+    lines = [line.strip() for line in ending.message.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    said = (errors or lines or [""])[-1].removeprefix("error: ")
+    how = ending.reason or f"exit code {ending.exit_code}"
+    return said[:LIMIT] or f"it ended with {how} and no word why; see the log"
+
+
+def _json_object(message: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(message)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

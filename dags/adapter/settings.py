@@ -1,0 +1,50 @@
+"""Where stages run and where their inputs are, read from the environment of the Airflow process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Place(StrEnum):
+    """Where stages run: as pods of the cluster, or as processes beside Airflow."""
+
+    PODS = "pods"
+    LOCAL = "local"
+
+
+_LANDING = {Place.PODS: "s3://landing", Place.LOCAL: "local/landing"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The adapter's settings; `landing_url` is an `s3://` address or a folder."""
+
+    place: Place
+    pods_dir: str
+    namespace: str
+    landing_url: str
+
+    @classmethod
+    def read(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Read `SLIPWAY_STAGES`, `SLIPWAY_PODS_DIR`, `SLIPWAY_NAMESPACE`, `SLIPWAY_LANDING_URL`.
+
+        Raises ValueError when `SLIPWAY_STAGES` names no place that exists.
+        """
+        place = _place(env.get("SLIPWAY_STAGES", Place.PODS))
+        return cls(
+            place=place,
+            pods_dir=env.get("SLIPWAY_PODS_DIR", "/opt/slipway-pods"),
+            namespace=env.get("SLIPWAY_NAMESPACE", "slipway"),
+            landing_url=env.get("SLIPWAY_LANDING_URL", _LANDING[place]).rstrip("/"),
+        )
+
+
+def _place(name: str) -> Place:
+    try:
+        return Place(name)
+    except ValueError:
+        places = " or ".join(f"`{place}`" for place in Place)
+        raise ValueError(f"SLIPWAY_STAGES is `{name}`: set it to {places}") from None
