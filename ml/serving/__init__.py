@@ -1,0 +1,1 @@
+"""The HTTP server that answers predictions; it knows neither training nor the cluster."""

@@ -1,0 +1,58 @@
+"""The request that a model accepts, as a type made from the columns of its artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic_core import ErrorDetails
+from typing_extensions import NotRequired, TypedDict
+
+from ml.artifact import ArtifactManifest, Column
+
+_PYTHON_TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+_MOST_NAMED = 20
+# No guessing: the text "12" is not a number, and an unknown field is a mistake.
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def request_adapter(manifest: ArtifactManifest, max_rows: int) -> TypeAdapter[Any]:
+    """Parser and JSON schema of a request: 1 to `max_rows` rows of the model's own columns.
+
+    Typed dictionaries rather than models: a column may have any name at all.
+    """
+    row = TypedDict("Row", {c.name: _field(c) for c in manifest.columns})  # type: ignore[misc]
+    row.__doc__ = f"What the model of {manifest.project} looks at to tell `{manifest.target}`."
+    row.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+    rows = Annotated[list[row], Field(min_length=1, max_length=max_rows)]  # type: ignore[valid-type]
+    request = TypedDict("PredictRequest", {"rows": rows})  # type: ignore[misc]
+    request.__doc__ = f"At most {max_rows} rows; predictions come back in the same order."
+    example = {"rows": [dict(row) for row in manifest.sample[:1]]}
+    request.__pydantic_config__ = ConfigDict(  # type: ignore[attr-defined]
+        **_STRICT, json_schema_extra={"examples": [example]}
+    )
+    return TypeAdapter(request)
+
+
+def _field(column: Column) -> Any:  # noqa: ANN401 - a type made at run time has no type
+    kind = _PYTHON_TYPES[column.type]
+    return NotRequired[kind | None] if column.nullable else kind
+
+
+def complaints(errors: Iterable[ErrorDetails]) -> list[dict[str, object]]:
+    """Say which row and column is wrong and why, without repeating what was sent."""
+    named = [_complaint(error) for error in errors]
+    hidden = len(named) - _MOST_NAMED
+    if hidden > 0:
+        return [*named[:_MOST_NAMED], {"message": f"and {hidden} more"}]
+    return named
+
+
+def _complaint(error: ErrorDetails) -> dict[str, object]:
+    place, told = error["loc"], {}
+    if len(place) >= 2:
+        told["row"] = place[1]
+    if len(place) >= 3:
+        told["column"] = str(place[2])[:64]  # an unknown field's name is the caller's own
+    return {**told, "message": error["msg"]}

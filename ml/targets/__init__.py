@@ -1,0 +1,1 @@
+"""The places a roll-out can deploy to."""
