@@ -1,0 +1,38 @@
+"""Imports, once and in the parent, what the processes forked from it would each import again.
+
+Launching a stage forks from the scheduler, and parsing a DAG file from the DAG processor. The
+Kubernetes clients take seconds to import; a fork that finds them there starts at once and shares
+their memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+FORKING = frozenset({"scheduler", "dag-processor"})
+MODULES = ("adapter.pod_stage", "adapter.pipeline", "adapter.projects", "adapter.gate")
+
+
+class Preload:
+    """Listens for the start of an Airflow process."""
+
+    @hookimpl
+    def on_starting(self, component: object) -> None:  # noqa: ARG002 - Airflow's signature
+        """Import the modules when this is a process that forks.
+
+        The command line tells: the component itself does not know its kind this early.
+        """
+        if FORKING.intersection(sys.argv[1:2]):
+            for module in MODULES:
+                importlib.import_module(module)
+
+
+class PreloadPlugin(AirflowPlugin):
+    """Registers the listener with Airflow."""
+
+    name = "preload"
+    listeners = [Preload()]  # noqa: RUF012 - Airflow wants a list
