@@ -1,0 +1,120 @@
+{{/*
+Every path between pods, client to servers. NetworkPolicies for both ends are made from this table, and the
+connectivity test on a cluster reads them back.
+*/}}
+{{- define "slipway.network.paths" -}}
+airflow-api-server: [postgres, minio, kubernetes-api, airflow-scheduler, airflow-triggerer]
+airflow-scheduler: [postgres, minio, kubernetes-api, airflow-api-server]
+airflow-dag-processor: [postgres]
+airflow-triggerer: [postgres, minio, kubernetes-api]
+airflow-task: [minio, airflow-api-server]
+airflow-migration: [postgres]
+airflow-cleanup: [kubernetes-api]
+mlflow: [postgres, minio]
+mlflow-migration: [postgres]
+postgres: []
+minio: []
+object-store-setup: [minio]
+stage-data: [minio]
+stage-model: [minio, mlflow]
+stage-roll-out: [minio, mlflow, kubernetes-api, serving]
+stage-land: [minio]
+serving: [minio]
+test: [minio, mlflow, airflow-api-server]
+{{- end -}}
+
+{{/*
+What servers listen on. The scheduler and the triggerer serve the logs of what they run.
+*/}}
+{{- define "slipway.network.ports" -}}
+airflow-api-server: 8080
+airflow-scheduler: 8793
+airflow-triggerer: 8794
+mlflow: 5000
+postgres: 5432
+minio: 9000
+serving: 8080
+{{- end -}}
+
+{{/*
+Labels of a table's row. Stages share one component and differ in slipway.dev/pod. Call with (list $ row).
+*/}}
+{{- define "slipway.network.selector" -}}
+{{- $row := index . 1 -}}
+{{- if hasPrefix "stage-" $row -}}
+{{ include "slipway.selectorLabels" (list (index . 0) "stage") }}
+slipway.dev/pod: {{ trimPrefix "stage-" $row }}
+{{- else -}}
+{{ include "slipway.selectorLabels" (list (index . 0) $row) }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Ranges and ports as one egress rule. Call with (list cidrs ports).
+*/}}
+{{- define "slipway.network.outside" -}}
+- to:
+    {{- range index . 0 }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  ports:
+    {{- range index . 1 }}
+    - port: {{ . }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+One egress rule to a server of the table. Call with (list $ server).
+*/}}
+{{- define "slipway.network.egressTo" -}}
+{{- $root := index . 0 -}}
+{{- $server := index . 1 -}}
+{{- $values := $root.Values -}}
+{{- if eq $server "kubernetes-api" -}}
+{{ include "slipway.network.outside" (list $values.networkPolicy.kubernetesApi.cidrs $values.networkPolicy.kubernetesApi.ports) }}
+{{- else if and (eq $server "postgres") (not $values.postgres.enabled) -}}
+{{ include "slipway.network.outside" (list $values.postgres.external.cidrs (list $values.postgres.external.port)) }}
+{{- else if and (eq $server "minio") (not $values.objectStore.enabled) -}}
+{{ include "slipway.network.outside" (list $values.objectStore.external.cidrs (list (include "slipway.objectStore.port" $root))) }}
+{{- else -}}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "slipway.network.selector" . | nindent 10 }}
+  ports:
+    - port: {{ get (include "slipway.network.ports" $root | fromYaml) $server }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The workload's values that belong to a row: extra egress rules and who may connect from outside.
+*/}}
+{{- define "slipway.network.workloads" -}}
+{{- $values := .Values -}}
+{{- dict
+  "airflow-api-server" $values.airflow.apiServer
+  "airflow-scheduler" $values.airflow.scheduler
+  "airflow-dag-processor" $values.airflow.dagProcessor
+  "airflow-triggerer" $values.airflow.triggerer
+  "airflow-task" $values.airflow.task
+  "mlflow" $values.mlflow
+  "postgres" $values.postgres
+  "minio" $values.objectStore
+  "stage-data" $values.stages.data
+  "stage-model" $values.stages.model
+  "stage-roll-out" $values.stages.rollOut
+  "stage-land" $values.stages.land
+  "serving" $values.serving
+| toYaml -}}
+{{- end -}}
+
+{{/*
+Rows that this release has no pods for.
+*/}}
+{{- define "slipway.network.absent" -}}
+{{- $absent := list -}}
+{{- if not .Values.postgres.enabled -}}{{- $absent = append $absent "postgres" -}}{{- end -}}
+{{- if not .Values.objectStore.enabled -}}{{- $absent = concat $absent (list "minio" "object-store-setup") -}}{{- end -}}
+{{- toYaml $absent -}}
+{{- end -}}
