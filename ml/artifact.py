@@ -27,6 +27,8 @@ class Trained(BaseModel):
 
     as_of: str
     fingerprint: str
+    # The last day the model learnt from; a fair test for it starts after.
+    train_until: str = ""
 
 
 class ArtifactManifest(BaseModel):

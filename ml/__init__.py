@@ -1,0 +1,1 @@
+"""Slipway's work itself: the verbs of a training pipeline, free of Airflow and Kubernetes."""

@@ -1,0 +1,5 @@
+"""Start the command line: `python -m ml <verb>`."""
+
+from ml.cli import main
+
+main()

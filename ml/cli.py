@@ -1,0 +1,210 @@
+"""The command line of every stage, the same on a laptop, in a pod and in a test."""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ml.errors import StageError
+from ml.job import Job, log
+from ml.record import Result, Stage, Status
+from ml.settings import Settings
+
+app = typer.Typer(
+    name="ml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The stages of a training pipeline. Each finds its inputs by the record of the stage "
+    "before, publishes its outputs once, and skips when they are there. With no SLIPWAY_* "
+    "variable set, data, models and MLflow live under ./local.",
+    epilog="Exit codes: 0 done or skipped, 1 may be tried again, 2 wrong usage, "
+    "3 bad data or configuration, 4 roll-out refused.",
+)
+
+Project = Annotated[str, typer.Option("--project", "-p", help="Name of the project.")]
+AsOf = Annotated[
+    datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last day of data to use.")
+]
+Upstream = Annotated[
+    str | None,
+    typer.Option("--upstream", help="Record URI that the stage before printed."),
+]
+Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+@app.command()
+def ingest(as_of: AsOf, project: Project = "flights") -> None:
+    """Freeze the window's landed partitions as one dataset, each file checked by its digest."""
+    stage(Stage.INGEST, project, as_of)
+
+
+@app.command()
+def validate(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Check types, nulls, ranges and keys of the dataset against project.yaml."""
+    stage(Stage.VALIDATE, project, as_of, upstream)
+
+
+@app.command("build-features")
+def build_features(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Turn raw tables into features, day by day, and refuse any that leak the future."""
+    stage(Stage.BUILD_FEATURES, project, as_of, upstream)
+
+
+@app.command()
+def split(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Separate the days to learn from and the last days, which only test."""
+    stage(Stage.SPLIT, project, as_of, upstream)
+
+
+@app.command()
+def train(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Fit the candidate, log it to MLflow and publish the artefact that will be served."""
+    stage(Stage.TRAIN, project, as_of, upstream)
+
+
+@app.command()
+def evaluate(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Measure candidate and champion on the same holdout and decide between them."""
+    stage(Stage.EVALUATE, project, as_of, upstream)
+
+
+@app.command()
+def register(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Register the candidate in MLflow as challenger, with the decision and its reason."""
+    stage(Stage.REGISTER, project, as_of, upstream)
+
+
+@app.command("roll-out")
+def roll_out(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Serve the new version, check its answers, and only then name it champion."""
+    stage(Stage.ROLL_OUT, project, as_of, upstream)
+
+
+@app.command()
+def run(as_of: AsOf, project: Project = "flights") -> None:
+    """Do every stage in order, in this process: the whole pipeline on a laptop."""
+    from ml.pipeline import run_pipeline
+
+    at_edge("run", project, as_of.date(), lambda job: run_pipeline(job, print_result))
+
+
+@app.command()
+def land(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
+    project: Project = "flights",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Land again over partitions that are damaged.")
+    ] = False,
+) -> None:
+    """Copy days of the project's own source data (source.py) into the landing store."""
+    from ml.landing import land as land_days
+
+    def work(job: Job) -> None:
+        landed = land_days(job, first.date(), replace=replace)
+        typer.echo(f"landed {landed.new} days, {landed.kept} were there already")
+
+    at_edge("land", project, last.date(), work)
+
+
+for verb, alias in ((build_features, "build_features"), (roll_out, "roll_out")):
+    app.command(alias, hidden=True)(verb)
+
+
+def stage(name: Stage, project: str, as_of: datetime, upstream: str | None = None) -> None:
+    """Run one stage and report how it ended to the person and to the caller."""
+
+    def work(job: Job) -> None:
+        module = importlib.import_module(f"ml.{name}")
+        result: Result = module.run(job)
+        deliver(result, job.settings.result_path)
+        print_result(result)
+
+    at_edge(name, project, as_of.date(), work, upstream)
+
+
+def at_edge(
+    name: str,
+    project: str,
+    as_of: date,
+    work: Callable[[Job], Any],
+    upstream: str | None = None,
+) -> None:
+    """Read the settings, do the work, and turn any error into one sentence and an exit code."""
+    settings = Settings.read()
+    start_logging(name, project, as_of)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        work(Job.of(project, as_of, settings, upstream))
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        sentence = describe(error)
+        typer.echo(f"error: {sentence}", err=True)
+        if name in set(Stage):
+            failed = Result(stage=Stage(name), status=Status.FAILED, error=sentence)
+            deliver(failed, settings.result_path)
+        raise typer.Exit(error.exit_code if isinstance(error, StageError) else 1) from None
+
+
+def describe(error: Exception) -> str:
+    """Say in one sentence what went wrong, and for the unexpected, where."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, StageError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next(f for f in reversed(frames) if not f.filename.startswith("<"))
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"unexpected {type(error).__name__} at {where}: {text} (SLIPWAY_DEBUG=1 shows all of it)"
+
+
+def deliver(result: Result, path: Path | None) -> None:
+    """Hand the result to the caller, where one asked for it."""
+    if path is not None:
+        path.write_text(result.as_json())
+
+
+def print_result(result: Result) -> None:
+    """Say to a person how a stage ended."""
+    facts = " ".join(f"{key}={value}" for key, value in result.facts.items())
+    typer.echo(f"{result.stage}: {result.status} {facts} {result.record}".replace("  ", " "))
+
+
+def start_logging(name: str, project: str, as_of: date) -> None:
+    """Write progress to stdout, one `key=value` line per step."""
+    started = time.monotonic()
+
+    class Elapsed(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            record.elapsed = time.monotonic() - started
+            return True
+
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(Elapsed())
+    context = {k: os.environ.get(f"SLIPWAY_{k.upper()}") for k in ("dag_id", "airflow_run_id")}
+    labels = {"stage": name, "project": project, "as_of": as_of} | context
+    prefix = " ".join(f"{key}={value}" for key, value in labels.items() if value)
+    handler.setFormatter(logging.Formatter(f"{prefix} t=%(elapsed).1fs %(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _stop(*_: object) -> None:
+    # An exception, so that an MLflow run under way is closed on the way out.
+    raise SystemExit(143)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="python -m ml")

@@ -1,0 +1,22 @@
+"""The ways a stage may end badly, each with the exit code its caller acts on."""
+
+
+class StageError(Exception):
+    """A stage could not do its work; the message is one sentence for a person.
+
+    Trying again later may help (exit code 1).
+    """
+
+    exit_code = 1
+
+
+class BadInputError(StageError):
+    """Data or configuration is wrong, so trying again gives the same answer (exit code 3)."""
+
+    exit_code = 3
+
+
+class RolloutRefusedError(StageError):
+    """The new version failed its checks and the old one keeps answering (exit code 4)."""
+
+    exit_code = 4

@@ -1,0 +1,29 @@
+"""One stage's assignment: which project, which day, where its inputs are."""
+
+import logging
+from dataclasses import dataclass
+from datetime import date
+
+from ml.settings import Settings
+from ml.store import Stores
+
+log = logging.getLogger("slipway")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage's `run(job)` is given."""
+
+    project: str
+    as_of: date
+    settings: Settings
+    stores: Stores
+    upstream: str | None = None
+
+    @classmethod
+    def of(
+        cls, project: str, as_of: date, settings: Settings, upstream: str | None = None
+    ) -> "Job":
+        """Build a job with the stores the settings name."""
+        stores = Stores.at(settings.landing_url, settings.data_url, settings.models_url)
+        return cls(project, as_of, settings, stores, upstream)

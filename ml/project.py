@@ -1,0 +1,228 @@
+"""What a user brings: project.yaml and model.py, found and read without heavy imports.
+
+A project is looked for in each folder of SLIPWAY_PROJECTS_PATH and then among our own, either as
+a folder `<name>/project.yaml` or, as in a ConfigMap, as a file `<name>.project.yaml`.
+"""
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from ml.errors import BadInputError
+
+OURS = Path(__file__).parent / "projects"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+COLUMN = re.compile(
+    r"(?P<type>int|float|str|bool|datetime|date)(?P<null>\?)?"
+    r"(?: (?P<low>-?[\d.]+)\.\.(?P<high>-?[\d.]+))?"
+)
+
+
+class Strict(BaseModel):
+    """A part of project.yaml: an unknown key is an error, not a silent nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ColumnType(StrEnum):
+    """What a column of a landed table may hold."""
+
+    INT = "int"
+    FLOAT = "float"
+    STR = "str"
+    BOOL = "bool"
+    DATETIME = "datetime"
+    DATE = "date"
+
+
+class ColumnRule(Strict):
+    """What must be true of a column, written `int`, `float?` (may be null) or `int 0..2359`."""
+
+    type: ColumnType
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+def parse_column(text: object) -> object:
+    """Read a column's rule from its short form."""
+    if not isinstance(text, str):
+        return text
+    found = COLUMN.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"'{text}' is not a column rule such as int, float?, str or 'int 0..2359'")
+    low, high = found["low"], found["high"]
+    return {
+        "type": found["type"],
+        "nullable": bool(found["null"]),
+        "low": None if low is None else float(low),
+        "high": None if high is None else float(high),
+    }
+
+
+Rule = Annotated[ColumnRule, BeforeValidator(parse_column)]
+
+
+class Table(Strict):
+    """One landed table: which columns identify a row, and what each column must be."""
+
+    key: list[str] = Field(default_factory=list)
+    columns: dict[str, Rule] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _key_is_declared(self) -> "Table":
+        unknown = [name for name in self.key if name not in self.columns]
+        if unknown:
+            raise ValueError(f"the key names {', '.join(unknown)}, which columns does not list")
+        return self
+
+
+class Window(Strict):
+    """The days a model learns from, the last `holdout` of which only test it."""
+
+    days: int = Field(default=60, ge=2, le=3660)
+    holdout: int = Field(default=7, ge=1)
+
+    @model_validator(mode="after")
+    def _leaves_days_to_learn_from(self) -> "Window":
+        if self.holdout >= self.days:
+            raise ValueError(f"holdout ({self.holdout}) must be smaller than days ({self.days})")
+        return self
+
+
+class Gate(Strict):
+    """What a candidate must show before it may replace the champion."""
+
+    min_skill: float = Field(default=0.05, description="AUC above guessing (0.5), lower bound")
+    min_gain: float = Field(default=0.0, description="AUC above the champion's, lower bound")
+    max_latency_ms: float = Field(default=50.0, gt=0, description="median of one-row predictions")
+    slices: list[str] = Field(default_factory=list, description="feature columns to look into")
+    max_slice_loss: float = Field(default=0.05, description="AUC a slice may lose to the champion")
+    min_slice_rows: int = Field(default=300, ge=2, description="smaller slices are only noted")
+
+
+class ProjectSpec(Strict):
+    """The content of project.yaml."""
+
+    title: str
+    owner: str = "data-science"
+    start: date | None = Field(default=None, description="first day with data")
+    end: date | None = Field(default=None, description="last day with data")
+    target: str
+    window: Window = Field(default_factory=Window)
+    gate: Gate = Field(default_factory=Gate)
+    known_later: dict[str, list[str]] = Field(default_factory=dict)
+    tables: dict[str, Table] = Field(min_length=1)
+
+    @property
+    def main_table(self) -> str:
+        """The table whose rows are what is predicted: the first one named."""
+        return next(iter(self.tables))
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that was found, and its files."""
+
+    name: str
+    spec: ProjectSpec
+    files: "Files"
+
+    @property
+    def model_source(self) -> bytes:
+        """The text of model.py."""
+        return self.files.model.read_bytes()
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a project's files are; source.py need not exist."""
+
+    yaml: Path
+    model: Path
+    source: Path
+
+    @classmethod
+    def candidates(cls, folder: Path, name: str) -> Iterator["Files"]:
+        """Name the two shapes a project may have in a folder of projects."""
+        for stem in (f"{name}/", f"{name}."):
+            parts = (f"{stem}{part}" for part in ("project.yaml", "model.py", "source.py"))
+            yield cls(*(folder / part for part in parts))
+
+
+def search_path(extra: str | None = None) -> list[Path]:
+    """Return the folders that hold projects, the user's before ours."""
+    extra = os.environ.get("SLIPWAY_PROJECTS_PATH", "") if extra is None else extra
+    return [*(Path(part) for part in extra.split(os.pathsep) if part), OURS]
+
+
+def find_projects(extra: str | None = None) -> list[str]:
+    """Return the names of all projects, sorted; reads no file, so a broken one is listed too."""
+    return sorted({name for folder in search_path(extra) for name in _names_in(folder)})
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    found = (p.parent.name for p in folder.glob("*/project.yaml"))
+    flat = (p.name.removesuffix(".project.yaml") for p in folder.glob("*.project.yaml"))
+    yield from (name for name in (*found, *flat) if NAME.fullmatch(name))
+
+
+def read_project(name: str, extra: str | None = None) -> Project:
+    """Find and check a project; BadInputError when it is unknown or its project.yaml is wrong."""
+    files = _find(name, search_path(extra))
+    return Project(name, _read_spec(files.yaml), files)
+
+
+def _find(name: str, folders: list[Path]) -> Files:
+    if NAME.fullmatch(name):
+        for folder in folders:
+            for files in Files.candidates(folder, name):
+                if files.yaml.is_file():
+                    return files
+    known = ", ".join(sorted({n for folder in folders for n in _names_in(folder)})) or "none"
+    raise BadInputError(
+        f"there is no project '{name}' (known: {known}); "
+        "a project is a folder with project.yaml and model.py in SLIPWAY_PROJECTS_PATH"
+    )
+
+
+def _read_spec(path: Path) -> ProjectSpec:
+    try:
+        return ProjectSpec.model_validate(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise BadInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise BadInputError(
+            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+
+
+def load_code(project: Project, part: Literal["model", "source"] = "model") -> ModuleType:
+    """Run a project's model.py or source.py; BadInputError when there is none or it fails."""
+    path: Path = getattr(project.files, part)
+    if not path.is_file():
+        raise BadInputError(f"project '{project.name}' has no {part}.py ({path})")
+    module_name = f"slipway_project_{project.name}_{part}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise BadInputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadInputError(f"{path} does not import: {type(error).__name__}: {error}") from error
+    return module

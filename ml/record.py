@@ -1,0 +1,90 @@
+"""What a stage leaves behind (a Record) and what it tells its caller (a Result)."""
+
+import json
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RESULT_BYTES = 1024
+
+
+class Stage(StrEnum):
+    """The verbs of a training pipeline, in order."""
+
+    INGEST = "ingest"
+    VALIDATE = "validate"
+    BUILD_FEATURES = "build_features"
+    SPLIT = "split"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    REGISTER = "register"
+    ROLL_OUT = "roll_out"
+
+
+class Output(BaseModel):
+    """One object a stage published: where, and what its bytes must be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uri: str
+    sha256: str
+    bytes: int
+    rows: int | None = None
+
+
+class Record(BaseModel):
+    """Proof that a stage is done: inputs, outputs and the facts the next stages need.
+
+    It is published last, so whoever finds one finds all its outputs too.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: Stage
+    project: str
+    as_of: date
+    fingerprint: str
+    inputs: list[str] = Field(default_factory=list)
+    outputs: dict[str, Output] = Field(default_factory=dict)
+    facts: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    revision: str = ""
+
+
+class Status(StrEnum):
+    """How a stage ended."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Result(BaseModel):
+    """What crosses from one stage to the next: addresses and a few facts, at most 1 KiB."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: Stage
+    status: Status
+    record: str = ""
+    fingerprint: str = ""
+    facts: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    error: str = ""
+
+    def as_json(self) -> str:
+        """Write the result flat, shortening its longest sentence until it fits."""
+        fields: dict[str, Any] = {"stage": self.stage, "status": self.status}
+        fields |= {k: v for k in ("record", "fingerprint", "error") if (v := getattr(self, k))}
+        return _fit(fields | self.facts)
+
+
+def _fit(fields: dict[str, Any]) -> str:
+    while len(text := json.dumps(fields, ensure_ascii=False).encode()) > RESULT_BYTES:
+        sentences = [k for k in ("error", "reason") if len(str(fields.get(k, ""))) > 1]
+        if not sentences:
+            raise ValueError(f"a result of {len(text)} bytes cannot be cut to {RESULT_BYTES}")
+        longest = max(sentences, key=lambda k: len(fields[k]))
+        fields[longest] = fields[longest][: len(fields[longest]) * 9 // 10 - 1] + "…"
+    return text.decode()
