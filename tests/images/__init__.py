@@ -1,0 +1,1 @@
+"""The images, as the container engine has them."""
