@@ -92,14 +92,17 @@ class StagePodOperator(KubernetesPodOperator):
         """Return the cluster's client, without asking Airflow for a connection that isn't there."""
         return KubernetesHook(kubernetes_conn_id=None, in_cluster=self.in_cluster)
 
-    def execute(self, context: Context) -> None:
-        """Start the stage's pod, or find the one already started, and wait for its end."""
-        run = self.run_of(context)
-        self.name = run.pod_name
-        self.labels = run.labels
-        self.env_vars = run.environment
-        self.arguments = run.arguments(self.upstream_record)
-        super().execute(context)
+    def build_pod_request_obj(
+        self, context: Context | None = None, *, dry_run: bool = False
+    ) -> V1Pod:
+        """Return the pod: the profile's template, made into this stage of this run."""
+        if context is not None:
+            run = self.run_of(context)
+            self.name = run.pod_name
+            self.labels = run.labels
+            self.env_vars = run.environment
+            self.arguments = run.arguments(self.upstream_record)
+        return super().build_pod_request_obj(context, dry_run=dry_run)
 
     def run_of(self, context: Context) -> StageRun:
         """Return which stage of which run this task is."""

@@ -9,8 +9,8 @@ from typing import Any
 LIMIT = 1024
 """The most bytes a result may have: it travels through Airflow's database."""
 
-NEVER_RETRIED = frozenset({3, 4})
-"""Exit codes that say a second try would end the same: bad data, or a refused roll-out."""
+NEVER_RETRIED = frozenset({2, 3, 4})
+"""Exit codes that say a second try ends the same: wrong usage, bad data, a refused roll-out."""
 
 UNKNOWN_EXIT = -1
 """The exit code of a pod that ended before its container could have one."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
 
 REPO = Path(__file__).parents[2]
 DAGS = REPO / "dags"
@@ -22,3 +29,24 @@ os.environ |= {
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
 }
 sys.path[:0] = [str(DAGS), str(DAGS / "plugins"), str(REPO)]
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """Make the tables of the tests' own database."""
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+
+def load_dag(dag_id: str) -> DAG:
+    """Parse the DAG files afresh, under the environment of this moment, and return one DAG."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(DAGS)
+    assert not bag.import_errors
+    return bag.dags[dag_id]
+
+
+def task_of(dag: DAG, task_id: str) -> Any:  # noqa: ANN401 - the tests know which operator
+    """Return a task, of whatever operator it is."""
+    return dag.get_task(task_id)

@@ -25,11 +25,6 @@ print("adapter.pod_stage" in sys.modules)
 )
 def test_forking_processes_import_the_adapter(component: str, loaded: str) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(DAGS.parent), str(DAGS)])}
-    done = subprocess.run(
-        [sys.executable, "-c", START, component],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", START, component]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == loaded, done.stderr

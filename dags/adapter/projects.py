@@ -1,0 +1,58 @@
+"""What a DAG takes from the projects' YAML: the choice of projects, and the days with data."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from typing import TypedDict
+
+from airflow.sdk import Param
+
+from ml.project import find_projects, read_project
+
+# A schedule needs a first day, and a project need not name one.
+_FIRST_DAY = date(2020, 1, 1)
+
+
+class Days(TypedDict):
+    """The days for which a DAG makes runs; no `end_date` when there is always a next one."""
+
+    start_date: datetime
+    end_date: datetime | None
+
+
+def days_of(project: str) -> Days:
+    """Return the first and last day with data as a DAG's `start_date` and `end_date`.
+
+    A project of the past has an end, after which no run is scheduled. Raises ml.errors.BadInput
+    when the project's YAML cannot be read.
+    """
+    spec = read_project(project).spec
+    return {
+        "start_date": _midnight(spec.start or _FIRST_DAY),
+        "end_date": _midnight(spec.end) if spec.end else None,
+    }
+
+
+def project_params(default: str) -> dict[str, Param]:
+    """Return the parameters of a run: the project, and the day unless it is the run's own."""
+    return {
+        "project": Param(
+            default,
+            type="string",
+            enum=find_projects(),
+            title="Project",
+            description="The project to work on: a folder with `project.yaml` and `model.py`.",
+        ),
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Day",
+            description="The last day of data to use, as YYYY-MM-DD. "
+            "Empty: the run's logical date, or today when it has none.",
+        ),
+    }
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)

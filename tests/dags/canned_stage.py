@@ -1,0 +1,29 @@
+"""Stands in for `python -m ml` where a test is about the DAG: quick, and fails when told to.
+
+Writes the name of each stage that runs to the file $CALLS. The stage $FAULT fails with the exit
+code $FAULT_CODE; `register` decides $DECISION.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main(verb: str) -> int:
+    with Path(os.environ["CALLS"]).open("a") as calls:
+        calls.write(f"{' '.join([verb, *sys.argv[2:]])}\n")
+    print(f"stage={verb} dag_id={os.environ['SLIPWAY_DAG_ID']}")
+    result = {"stage": verb, "status": "done", "record": f"file:///data/{verb}/record.json"}
+    if verb == "register":
+        result |= {"decision": os.environ["DECISION"], "reason": "auc 0.51 is under 0.55"}
+    if verb == os.environ.get("FAULT"):
+        result = {"stage": verb, "status": "failed", "error": f"{verb} was told to fail"}
+    Path(os.environ["SLIPWAY_RESULT_PATH"]).write_text(json.dumps(result))
+    return int(os.environ["FAULT_CODE"]) if verb == os.environ.get("FAULT") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
