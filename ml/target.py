@@ -27,11 +27,11 @@ class TargetError(Exception):
     """The place could not do what it was asked; one sentence, worth another try."""
 
 
-class Busy(TargetError):
+class BusyError(TargetError):
     """Another roll-out of the same project is under way."""
 
 
-class Unanswered(TargetError):
+class UnansweredError(TargetError):
     """A prediction that was asked for did not come back; says from where and why."""
 
 
@@ -102,7 +102,7 @@ class ServingTarget(Protocol):
     """A place that serves models. Every method may raise TargetError."""
 
     def hold(self, project: str) -> AbstractContextManager[None]:
-        """Be the only roll-out of this project; raises Busy when another one stays."""
+        """Be the only roll-out of this project; raises BusyError when another one stays."""
 
     def view(self, project: str) -> View:
         """What is deployed now."""

@@ -80,7 +80,7 @@ def _serve(model: Model, settings: ServingSettings) -> int:
 
 
 def _refuse(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)  # noqa: T201 - the last word of the process
+    print(f"error: {sentence}", file=sys.stderr)
     return 1
 
 

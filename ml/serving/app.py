@@ -42,7 +42,7 @@ class Limits:
     body_bytes: int = 4 << 20
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A request that gets an error for an answer."""
 
     def __init__(self, status: int, detail: object) -> None:
@@ -78,16 +78,16 @@ class _Answering:
     metrics: Metrics
 
     def answer(self, body: bytes) -> bytes:
-        """The JSON answer to a JSON request; raises _Refused."""
+        """The JSON answer to a JSON request; raises _RefusedError."""
         try:
             rows = self.adapter.validate_json(body)["rows"]
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=False)
-            raise _Refused(422, complaints(found)) from None
+            raise _RefusedError(422, complaints(found)) from None
         scores = self.model.predictor(rows)
         lost = [index for index, score in enumerate(scores) if not math.isfinite(score)]
         if lost:
-            raise _Refused(500, f"the model gave no number for row {lost[0]}")
+            raise _RefusedError(500, f"the model gave no number for row {lost[0]}")
         self.metrics.scored(len(scores))
         return _json({"predictions": scores, "model_version": self.model.version})
 
@@ -115,7 +115,7 @@ def _add_predict(app: FastAPI, path: str, answering: _Answering) -> None:
         try:
             content = await _body(request, answering.limits.body_bytes)
             return Response(answering.answer(content), media_type="application/json")
-        except _Refused as refusal:
+        except _RefusedError as refusal:
             return _reply(refusal.status, {"detail": refusal.detail})
 
 
@@ -125,7 +125,9 @@ async def _body(request: Request, most: int) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > most:
-            raise _Refused(413, f"the request is longer than {most} bytes; send fewer rows at once")
+            raise _RefusedError(
+                413, f"the request is longer than {most} bytes; send fewer rows at once"
+            )
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ml.artifact import ArtifactManifest
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 # A pod's network can need some seconds before it lets traffic through.
 _RETRY_FOR = timedelta(seconds=30)
 
@@ -22,14 +22,15 @@ class ArtefactError(Exception):
 
 
 def fetch(uri: str, sha256: str) -> tuple[ArtifactManifest, bytes]:
-    """Return the manifest and the bytes of the model file in the folder `uri`.
+    """Return a manifest and the bytes of its model; `uri` names the manifest or its folder.
 
     Raises ArtefactError when something is missing or its digest is not `sha256`.
     """
+    uri = uri.removesuffix(MANIFEST).rstrip("/")
     store = _open(uri)
     manifest = _read_manifest(store, uri)
     if manifest.sha256 != sha256:
-        raise ArtefactError(f"{uri}/{_MANIFEST} is about model {manifest.sha256}, not {sha256}")
+        raise ArtefactError(f"{uri}/{MANIFEST} is about model {manifest.sha256}, not {sha256}")
     model = _get(store, uri, manifest.file)
     found = hashlib.sha256(model).hexdigest()
     if found != sha256:
@@ -42,7 +43,7 @@ def _open(uri: str) -> ObjectStore:
     try:
         return from_url(url, retry_config={"max_retries": 20, "retry_timeout": _RETRY_FOR})
     except (BaseError, ValueError) as error:
-        raise ArtefactError(f"{uri} is not an address of a model: {_first_line(error)}") from error
+        raise ArtefactError(f"{uri} can't be opened: {_first_line(error)}") from error
 
 
 def _get(store: ObjectStore, uri: str, name: str) -> bytes:
@@ -55,13 +56,13 @@ def _get(store: ObjectStore, uri: str, name: str) -> bytes:
 
 
 def _read_manifest(store: ObjectStore, uri: str) -> ArtifactManifest:
-    raw = _get(store, uri, _MANIFEST)
+    raw = _get(store, uri, MANIFEST)
     try:
         return ArtifactManifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise ArtefactError(f"{uri}/{_MANIFEST} is damaged: {where}: {first['msg']}") from error
+        raise ArtefactError(f"{uri}/{MANIFEST} is damaged: {where}: {first['msg']}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,6 +65,15 @@ def largest_difference(scores: Sequence[float], expected: Sequence[float]) -> fl
     return math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps, default=0.0)
 
 
+@dataclass(frozen=True)
+class _Input:
+    """One input of a graph, the column that it takes and the type of its tensor."""
+
+    name: str
+    column: str
+    kind: str
+
+
 class OnnxPredictor:
     """A graph with one input per column, run on one thread."""
 
@@ -75,23 +85,30 @@ class OnnxPredictor:
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._columns = _inputs(self._session.get_inputs(), manifest)
+        self._inputs = _inputs(self._session.get_inputs(), manifest)
         self._output = self._session.get_outputs()[-1].name
 
     def __call__(self, rows: Sequence[Row]) -> list[float]:
         """One score per row: the chance of the positive class, or the regression's value."""
-        feed = {name: _tensor(name, kind, rows) for name, kind in self._columns}
+        feed = {i.name: _tensor(i.column, i.kind, rows) for i in self._inputs}
         (scores,) = self._session.run([self._output], feed)
         return _positive(scores)
 
 
-def _inputs(inputs: Sequence[Any], manifest: ArtifactManifest) -> list[tuple[str, str]]:
-    found = {node.name: node.type for node in inputs}
-    known = {column.name for column in manifest.columns}
-    if set(found) - known:
-        strangers = ", ".join(sorted(set(found) - known))
-        raise ArtefactError(f"{manifest.file} asks for columns the manifest lacks: {strangers}")
-    return list(found.items())
+def _inputs(inputs: Sequence[Any], manifest: ArtifactManifest) -> list[_Input]:
+    """Pair the graph's inputs with the columns: in the columns' order, if not by name.
+
+    A converter changes names that ONNX does not like; a wrong pair fails the parity check.
+    """
+    columns = {column.name for column in manifest.columns}
+    if {node.name for node in inputs} <= columns:
+        return [_Input(node.name, node.name, node.type) for node in inputs]
+    if len(inputs) != len(manifest.columns):
+        raise ArtefactError(
+            f"{manifest.file} takes {len(inputs)} inputs, not {len(manifest.columns)} columns"
+        )
+    pairs = zip(inputs, manifest.columns, strict=True)
+    return [_Input(node.name, column.name, node.type) for node, column in pairs]
 
 
 def _tensor(name: str, kind: str, rows: Sequence[Row]) -> np.ndarray[Any, Any]:

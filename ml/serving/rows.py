@@ -1,17 +1,17 @@
 """The request that a model accepts, as a type made from the columns of its artefact."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic_core import ErrorDetails
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from ml.artifact import ArtifactManifest, Column
 
-_PYTHON_TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+# An integer must fit the model's 64 bits.
+_INT64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+_PYTHON_TYPES: dict[str, Any] = {"int": _INT64, "float": float, "str": str, "bool": bool}
 _MOST_NAMED = 20
 # No guessing: the text "12" is not a number, and an unknown field is a mistake.
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -25,14 +25,16 @@ def request_adapter(manifest: ArtifactManifest, max_rows: int) -> TypeAdapter[An
     row = TypedDict("Row", {c.name: _field(c) for c in manifest.columns})  # type: ignore[misc]
     row.__doc__ = f"What the model of {manifest.project} looks at to tell `{manifest.target}`."
     row.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
-    rows = Annotated[list[row], Field(min_length=1, max_length=max_rows)]  # type: ignore[valid-type]
-    request = TypedDict("PredictRequest", {"rows": rows})  # type: ignore[misc]
-    request.__doc__ = f"At most {max_rows} rows; predictions come back in the same order."
-    example = {"rows": [dict(row) for row in manifest.sample[:1]]}
-    request.__pydantic_config__ = ConfigDict(  # type: ignore[attr-defined]
-        **_STRICT, json_schema_extra={"examples": [example]}
-    )
-    return TypeAdapter(request)
+    example: Any = {"rows": [dict(sample) for sample in manifest.sample[:1]]}
+
+    class PredictRequest(TypedDict):
+        __pydantic_config__ = ConfigDict(  # type: ignore[misc]
+            **_STRICT, json_schema_extra={"examples": [example]}
+        )
+        rows: Annotated[list[row], Field(min_length=1, max_length=max_rows)]
+
+    PredictRequest.__doc__ = f"At most {max_rows} rows; the predictions keep their order."
+    return TypeAdapter(PredictRequest)
 
 
 def _field(column: Column) -> Any:  # noqa: ANN401 - a type made at run time has no type

@@ -12,7 +12,7 @@ class ServingSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, protected_namespaces=())
 
     project: str = Field(description="the project whose model this is")
-    model_uri: str = Field(description="folder of the artefact: s3://... or a local path")
+    model_uri: str = Field(description="the artefact's manifest, or its folder")
     model_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the model file")
     model_version: str = Field(min_length=1, description="registered version, told to callers")
     variant: str = Field(default="champion", description="the role of this model: a label only")
