@@ -67,7 +67,10 @@ class Pipeline:
         from adapter.pod_stage import StagePodOperator
 
         return StagePodOperator(
-            pods_dir=self.settings.pods_dir, namespace=self.settings.namespace, **kwargs
+            pods_dir=self.settings.pods_dir,
+            namespace=self.settings.namespace,
+            in_cluster=self.settings.in_cluster,
+            **kwargs,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import BaseXCom, Context
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import CoreV1Api, V1Pod
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
@@ -90,7 +91,9 @@ class StagePodOperator(KubernetesPodOperator):
     @cached_property
     def hook(self) -> KubernetesHook:
         """Return the cluster's client, without asking Airflow for a connection that isn't there."""
-        return KubernetesHook(kubernetes_conn_id=None, in_cluster=self.in_cluster)
+        return KubernetesHook(
+            kubernetes_conn_id=None, in_cluster=self.in_cluster, config_file=self.config_file
+        )
 
     def build_pod_request_obj(
         self, context: Context | None = None, *, dry_run: bool = False
@@ -147,6 +150,8 @@ class StagePodOperator(KubernetesPodOperator):
 
     def _defer(self, pod: V1Pod, context: Context) -> None:
         deadline = self._deadline(context)
+        if not self.in_cluster:
+            self.convert_config_file_to_dict()  # type: ignore[no-untyped-call]
         self.defer(
             trigger=StagePodTrigger(
                 pod_name=pod.metadata.name,
@@ -155,6 +160,7 @@ class StagePodOperator(KubernetesPodOperator):
                 base_container_name=self.base_container_name,
                 connection_extras={},
                 in_cluster=self.in_cluster,
+                config_dict=self._config_dict,
                 poll_interval=self.poll_interval,
                 startup_timeout=self.startup_timeout_seconds,
                 startup_check_interval=self.startup_check_interval_seconds,
@@ -197,7 +203,11 @@ class StagePodOperator(KubernetesPodOperator):
         """
         if event["status"] == "timeout":
             self._copy_log(event["name"], event["namespace"])
-        super().trigger_reentry(context, event)
+        try:
+            super().trigger_reentry(context, event)
+        except AirflowException as error:
+            sentence = event.get("message") or str(error)
+            raise AirflowException(f"{self.stage.verb} failed: {sentence}") from None
         ending = ending_of(self.pod, self.base_container_name) if self.pod else None
         return ending.to_dict() if ending else None
 

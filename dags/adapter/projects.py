@@ -26,10 +26,10 @@ def days_of(project: str) -> Days:
     A project of the past has an end, after which no run is scheduled. Raises ml.errors.BadInput
     when the project's YAML cannot be read.
     """
-    spec = read_project(project).spec
+    days = read_project(project).spec.days
     return {
-        "start_date": _midnight(spec.start or _FIRST_DAY),
-        "end_date": _midnight(spec.end) if spec.end else None,
+        "start_date": _midnight(days.start or _FIRST_DAY),
+        "end_date": _midnight(days.end) if days.end else None,
     }
 
 

@@ -26,6 +26,7 @@ class Settings:
     pods_dir: str
     namespace: str
     landing_url: str
+    in_cluster: bool
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -38,6 +39,7 @@ class Settings:
             place=place,
             pods_dir=env.get("SLIPWAY_PODS_DIR", "/opt/slipway-pods"),
             namespace=env.get("SLIPWAY_NAMESPACE", "slipway"),
+            in_cluster="KUBERNETES_SERVICE_HOST" in env,  # else a kubeconfig says where
             landing_url=env.get("SLIPWAY_LANDING_URL", _LANDING[place]).rstrip("/"),
         )
 

@@ -126,7 +126,7 @@ def test_results_are_pulled_from_ids_with_their_task_group(dag: DAG) -> None:
 def test_no_run_is_made_for_today_of_a_project_of_the_past(dag: DAG) -> None:
     assert dag.catchup is False
     assert dag.start_date == datetime(2013, 1, 1, tzinfo=UTC)
-    assert dag.end_date == datetime(2013, 12, 31, tzinfo=UTC)
+    assert dag.end_date == datetime(2013, 12, 30, tzinfo=UTC)
 
 
 def test_dag_says_who_what_and_how_long(dag: DAG) -> None:
