@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from ml.errors import StageError
+
 Row = Mapping[str, object]
 
 
@@ -23,7 +25,7 @@ class Side(StrEnum):
         return Side.GREEN if self is Side.BLUE else Side.BLUE
 
 
-class TargetError(Exception):
+class TargetError(StageError):
     """The place could not do what it was asked; one sentence, worth another try."""
 
 

@@ -1,0 +1,56 @@
+"""The names that registered versions go by: challenger, champion, previous."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class Alias(StrEnum):
+    """What a version can be known as; one version per name."""
+
+    CHALLENGER = "challenger"
+    CHAMPION = "champion"
+    PREVIOUS = "previous"
+
+
+class Aliases(Protocol):
+    """Where a project's versions have their names and remarks."""
+
+    def get(self, project: str, alias: Alias) -> str | None:
+        """Which version has this name, or None."""
+
+    def point(self, project: str, alias: Alias, version: str | None) -> None:
+        """Give the name to a version, or to none."""
+
+    def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
+        """Write tags on a version."""
+
+
+class MlflowAliases:
+    """The aliases and tags of MLflow's model registry."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def get(self, project: str, alias: Alias) -> str | None:
+        """Which version has this name, or None; MlflowException when MLflow can't tell."""
+        aliases = self._client.get_registered_model(project).aliases
+        version = aliases.get(alias)
+        return None if version is None else str(version)
+
+    def point(self, project: str, alias: Alias, version: str | None) -> None:
+        """Give the name to a version, or to none."""
+        if version is None:
+            self._client.delete_registered_model_alias(project, alias)
+        else:
+            self._client.set_registered_model_alias(project, alias, version)
+
+    def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
+        """Write tags on a version."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(project, version, key, value)

@@ -1,0 +1,304 @@
+"""Serve a registered version beside the old one, check it, and only then let users reach it.
+
+The state machine knows no cluster and no MLflow: it drives a ServingTarget and moves Aliases.
+Every step may be repeated, and what has been done is read from the target itself, so a roll-out
+that was killed is finished, or undone, by the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ml.aliases import Alias, Aliases
+from ml.errors import BadInputError, RolloutRefusedError, StageError
+from ml.job import Job, log
+from ml.record import Record, Result, Stage, Status
+from ml.target import Answer, Release, ServingTarget, Side, UnansweredError, View
+
+# Scores come back as decimal text, from float32 arithmetic on another processor.
+TOLERANCE = 1e-4
+TAG_OUTCOME = "slipway.rollout"
+TAG_REASON = "slipway.rollout_reason"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what, in seconds."""
+
+    ready: float = 300
+    users_way: float = 60
+    pause: float = 0.3
+    # Answers in a row over the users' way that must come from the new version.
+    steady: int = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which side gets the release, where users go if that fails, and what is there already."""
+
+    side: Side
+    back_to: Side | None
+    resumed: bool = False
+
+
+def make_plan(view: View, release: Release, *, confirmed: bool) -> Plan:
+    """Use the side that users do not reach, unless they reach this release, not yet confirmed.
+
+    A confirmed release, the champion, that has to be rolled out again is started afresh.
+    """
+    if view.live is None:
+        running = [side for side in Side if view.sides[side].runs(release)]
+        return Plan(running[0] if running else Side.BLUE, None)
+    other = view.live.other
+    live = view.sides[view.live]
+    if live.runs(release) and live.healthy and not confirmed:
+        return Plan(view.live, other if view.sides[other].healthy else None, resumed=True)
+    return Plan(other, view.live)
+
+
+@dataclass(frozen=True)
+class RollOut:
+    """One attempt to make a release the one that users reach."""
+
+    target: ServingTarget
+    aliases: Aliases
+    patience: Patience = field(default_factory=Patience)
+    say: Callable[[str], None] = log.info
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def carry_out(self, release: Release) -> Status:
+        """Roll the release out, or find that it is already; RolloutRefusedError if it is bad.
+
+        After any error users reach what they reached before, and the aliases are as they were.
+        """
+        with self.target.hold(release.project):
+            champion = self.aliases.get(release.project, Alias.CHAMPION)
+            view = self._settle(release, champion)
+            if champion == release.version and self._is_served(release, view):
+                self.say(f"version {release.version} is champion and healthy: nothing to do")
+                return Status.SKIPPED
+            plan = make_plan(view, release, confirmed=champion == release.version)
+            try:
+                self._go(release, plan, champion)
+            except Exception as error:
+                raise self._taken_back(release, plan, error) from error
+            self._remark(release, "done", f"serves on the {plan.side} side")
+            return Status.DONE
+
+    def _settle(self, release: Release, champion: str | None) -> View:
+        """Undo what a killed roll-out of another version left in front of users."""
+        view = self.target.view(release.project)
+        if view.live is None or champion is None:
+            return view
+        live, other = view.sides[view.live], view.sides[view.live.other]
+        stranded = live.version not in (champion, release.version)
+        if stranded and other.version == champion and other.healthy:
+            self.say(f"version {live.version} was never confirmed: back to {champion} first")
+            self.target.select(release.project, view.live.other)
+            return self.target.view(release.project)
+        return view
+
+    def _is_served(self, release: Release, view: View) -> bool:
+        if view.live is None:
+            return False
+        live = view.sides[view.live]
+        if not (live.runs(release) and live.healthy):
+            return False
+        try:
+            self._check_side(release, view.live)
+            self._check(release, self.target.ask_users_way(release.project, release.sample))
+        except (RolloutRefusedError, UnansweredError) as error:
+            self.say(f"version {release.version} is champion but not healthy: {error}")
+            return False
+        return True
+
+    def _go(self, release: Release, plan: Plan, champion: str | None) -> None:
+        if plan.resumed:
+            self.say(f"version {release.version} is on the {plan.side} side: finishing its checks")
+        else:
+            self.say(f"deploying version {release.version} to the {plan.side} side")
+            self.target.deploy(release, plan.side)
+            self._await_ready(release, plan.side)
+        self._check_side(release, plan.side)
+        self.say(f"sending users to the {plan.side} side")
+        self.target.select(release.project, plan.side)
+        self._check_users_way(release)
+        self._name_champion(release, champion)
+
+    def _await_ready(self, release: Release, side: Side) -> None:
+        began, said = self.clock(), ""
+        for progress in self.target.progress(release, side):
+            line = f"{progress.ready} of {progress.wanted} instances are ready"
+            line += f" ({progress.note})" if progress.note else ""
+            if line != said:
+                self.say(line)
+                said = line
+            if progress.problem:
+                raise RolloutRefusedError(progress.problem)
+            if progress.complete:
+                return
+            if self.clock() - began > self.patience.ready:
+                raise RolloutRefusedError(f"after {self.patience.ready:.0f} s {line}")
+
+    def _check_side(self, release: Release, side: Side) -> None:
+        try:
+            answers = self.target.ask_side(release.project, side, release.sample)
+        except UnansweredError as error:
+            raise RolloutRefusedError(str(error)) from error
+        if not answers:
+            raise RolloutRefusedError(f"no instance on the {side} side was there to be asked")
+        for answer in answers:
+            self._check(release, answer)
+        self.say(f"{len(answers)} instances repeat {len(release.expected)} known predictions each")
+
+    def _check(self, release: Release, answer: Answer) -> None:
+        if answer.version != release.version:
+            raise RolloutRefusedError(
+                f"{answer.source} answers as version {answer.version}, not {release.version}"
+            )
+        if len(answer.predictions) != len(release.expected):
+            raise RolloutRefusedError(
+                f"{answer.source} gave {len(answer.predictions)} predictions "
+                f"for {len(release.expected)} rows"
+            )
+        for index, (got, known) in enumerate(
+            zip(answer.predictions, release.expected, strict=True)
+        ):
+            if not abs(got - known) <= TOLERANCE:  # also refuses NaN
+                raise RolloutRefusedError(
+                    f"{answer.source} scores known row {index} as {got:.6g} instead of {known:.6g}"
+                )
+
+    def _check_users_way(self, release: Release) -> None:
+        """Insist on answers in a row: a switch takes a moment to reach every node."""
+        began, in_a_row = self.clock(), 0
+        while in_a_row < self.patience.steady:
+            try:
+                answer = self.target.ask_users_way(release.project, release.sample)
+                trouble = f"{answer.source} still answers as version {answer.version}"
+                switched = answer.version == release.version
+            except UnansweredError as error:
+                trouble, switched = str(error), False
+            if switched:
+                self._check(release, answer)
+            in_a_row = in_a_row + 1 if switched else 0
+            if not switched and self.clock() - began > self.patience.users_way:
+                raise RolloutRefusedError(f"users do not reach the new version: {trouble}")
+            self.sleep(self.patience.pause)
+
+    def _name_champion(self, release: Release, champion: str | None) -> None:
+        """Move the aliases, `champion` last; a failure leaves both as they were."""
+        project, version = release.project, release.version
+        if champion == version:
+            return
+        before = self.aliases.get(project, Alias.PREVIOUS)
+        try:
+            if champion is not None:
+                self.aliases.point(project, Alias.PREVIOUS, champion)
+            self.aliases.point(project, Alias.CHAMPION, version)
+        except Exception:
+            if self.aliases.get(project, Alias.CHAMPION) == version:
+                return  # it was done, only the reply got lost
+            self.aliases.point(project, Alias.PREVIOUS, before)
+            raise
+        self.say(f"version {version} is champion, {champion or 'nothing'} is previous")
+
+    def _taken_back(self, release: Release, plan: Plan, error: Exception) -> Exception:
+        """Put everything back and return the error to raise."""
+        reason = str(error) if isinstance(error, StageError) else f"{type(error).__name__}: {error}"
+        left = self._undo(release.project, plan)
+        self._remark(release, "failed", reason)
+        sentence = (
+            f"version {release.version} of {release.project} was not rolled out: {reason}; {left}"
+        )
+        if isinstance(error, RolloutRefusedError):
+            return RolloutRefusedError(sentence)
+        return StageError(sentence)
+
+    def _undo(self, project: str, plan: Plan) -> str:
+        try:
+            if self.target.view(project).live is not plan.back_to:
+                self.target.select(project, plan.back_to)
+            # Only now: a side that users may still reach must not be emptied.
+            self.target.stop(project, plan.side)
+            view = self.target.view(project)
+        except Exception as error:
+            return f"it could not be taken back ({error}), the next roll-out will do that"
+        if view.live is None:
+            return "no version answers"
+        return f"version {view.sides[view.live].version} keeps answering"
+
+    def _remark(self, release: Release, outcome: str, reason: str) -> None:
+        try:
+            tags = {TAG_OUTCOME: outcome, TAG_REASON: reason[:1000]}
+            self.aliases.remark(release.project, release.version, tags)
+        except Exception as error:  # the remark is for readers: nothing depends on it
+            self.say(f"the outcome could not be noted on version {release.version}: {error}")
+
+
+def run(job: Job) -> Result:
+    """Roll out the version that the register record of `job.upstream` names."""
+    release, registered = _read_release(job)
+    target = open_target(job.settings.target)
+    status = RollOut(target, _open_aliases(job)).carry_out(release)
+    return Result(
+        stage=Stage.ROLL_OUT,
+        status=status,
+        record=job.upstream or "",
+        fingerprint=registered.fingerprint,
+        facts={"version": release.version, "endpoint": target.endpoint(release.project)},
+    )
+
+
+def _read_release(job: Job) -> tuple[Release, Record]:
+    from ml.serving.artefact import ArtefactError, fetch
+
+    if job.upstream is None:
+        raise BadInputError("roll_out needs --upstream, the record that register printed")
+    try:
+        content = job.stores.data.read(job.stores.data.path(job.upstream))
+    except FileNotFoundError:
+        raise BadInputError(f"there is no record {job.upstream}") from None
+    record = Record.model_validate_json(content)
+    if record.stage is not Stage.REGISTER:
+        raise BadInputError(f"{job.upstream} is a record of {record.stage}, not of register")
+    facts = record.facts
+    if facts["decision"] != "deploy":
+        raise BadInputError(f"the gate refused version {facts['version']}: {facts['reason']}")
+    try:
+        manifest, _ = fetch(facts["artifact"], facts["sha256"])
+    except ArtefactError as error:
+        raise BadInputError(str(error)) from error
+    release = Release(
+        project=job.project,
+        version=str(facts["version"]),
+        model_uri=facts["artifact"],
+        sha256=facts["sha256"],
+        sample=manifest.sample,
+        expected=manifest.expected,
+    )
+    return release, record
+
+
+def open_target(name: str) -> ServingTarget:
+    """Return the place to deploy to: `local` or `kubernetes`."""
+    if name == "kubernetes":
+        from ml.targets.kubernetes import KubernetesTarget
+
+        return KubernetesTarget.from_environment()
+    if name == "local":
+        from ml.targets.local import LocalTarget
+
+        return LocalTarget.from_environment()
+    raise BadInputError(f"SLIPWAY_TARGET is {name}; it can be local or kubernetes")
+
+
+def _open_aliases(job: Job) -> Aliases:
+    from mlflow import MlflowClient
+
+    from ml.aliases import MlflowAliases
+
+    return MlflowAliases(MlflowClient(job.settings.tracking_uri))
