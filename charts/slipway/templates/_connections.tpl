@@ -71,7 +71,10 @@ Credentials and address of the object store, for obstore and boto3 alike. Call w
 {{ include "slipway.secretEnv" (list "AWS_SECRET_ACCESS_KEY" $secret "secret-key") }}
 - name: AWS_ENDPOINT_URL
   value: {{ $endpoint }}
+# obstore reads the first name, boto3 the second.
 - name: AWS_REGION
+  value: {{ $root.Values.objectStore.region }}
+- name: AWS_DEFAULT_REGION
   value: {{ $root.Values.objectStore.region }}
 - name: AWS_ALLOW_HTTP
   value: {{ hasPrefix "http://" $endpoint | quote }}

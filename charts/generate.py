@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Make values.schema.json and docs/values.md from values.yaml and its comments.
 
-    charts/generate           write both files
-    charts/generate --check   exit 1 and name the file that is not what values.yaml says
+    charts/generate.py         write both files
+    charts/generate.py --check   exit 1 and name the file that is not what values.yaml says
 
 Every key of values.yaml has a comment above it; a comment line `# @schema {...}` is JSON that narrows the key.
 Objects are closed: a key that is not in values.yaml is refused at install, unless its @schema says otherwise.
@@ -220,7 +220,7 @@ def table(found: list[Entry]) -> str:
     lines = [
         "# Values of the chart",
         "",
-        "Made from the comments of `charts/slipway/values.yaml` by `charts/generate`; edit those.",
+        "Made from the comments of `charts/slipway/values.yaml` by `charts/generate.py`; edit those.",
     ]
     heading = ""
     for entry in found:
@@ -259,7 +259,8 @@ def main() -> int:
         name = path.relative_to(ROOT)
         if check:
             print(
-                f"error: {name} is not what values.yaml says: run charts/generate", file=sys.stderr
+                f"error: {name} is not what values.yaml says: run charts/generate.py",
+                file=sys.stderr,
             )
         else:
             path.write_text(wanted[path])

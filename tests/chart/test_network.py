@@ -1,0 +1,139 @@
+"""Every pod is behind the default refusal, and paths have two ends that agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.chart.rendering import (
+    Object,
+    PodSpec,
+    name,
+    of_kind,
+    one,
+    pods,
+    render_values,
+)
+
+DENY = "slipway-default-deny"
+# Who may connect to whom; everything else is refused. The same table is tried out on a cluster.
+PATHS = {
+    "airflow-api-server": {"postgres", "minio", "airflow-scheduler", "airflow-triggerer", "kube"},
+    "airflow-scheduler": {"postgres", "minio", "airflow-api-server", "kube"},
+    "airflow-dag-processor": {"postgres"},
+    "airflow-triggerer": {"postgres", "minio", "kube"},
+    "airflow-task": {"minio", "airflow-api-server"},
+    "airflow-migration": {"postgres"},
+    "airflow-cleanup": {"kube"},
+    "mlflow": {"postgres", "minio"},
+    "mlflow-migration": {"postgres"},
+    "postgres": set(),
+    "minio": set(),
+    "object-store-setup": {"minio"},
+    "stage-data": {"minio"},
+    "stage-model": {"minio", "mlflow"},
+    "stage-roll-out": {"minio", "mlflow", "serving", "kube"},
+    "stage-land": {"minio"},
+    "serving": {"minio"},
+    "test": {"minio", "mlflow", "airflow-api-server"},
+}
+
+
+def selects(policy: Object, labels: dict[str, str]) -> bool:
+    """Whether the policy applies to a pod with these labels."""
+    wanted: dict[str, str] = policy["spec"]["podSelector"]["matchLabels"]
+    return wanted.items() <= labels.items()
+
+
+def row(found: PodSpec) -> str:
+    """The pod's row of the table."""
+    kind = found.labels.get("slipway.dev/pod")
+    return f"stage-{kind}" if kind else found.component
+
+
+def _targets(rule: dict[str, Any], known: dict[str, dict[str, str]]) -> set[str]:
+    reached = set()
+    for peer in rule["to"]:
+        if "ipBlock" in peer:
+            reached.add("kube")
+        labels = peer.get("podSelector", {}).get("matchLabels")
+        reached |= {item for item, has in known.items() if labels and labels.items() <= has.items()}
+    return reached
+
+
+def test_every_pod_is_refused_everything_by_default(laptop: list[Object]) -> None:
+    deny = one(laptop, "NetworkPolicy", DENY)
+    assert deny["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in deny["spec"]
+    ports = {port["port"] for rule in deny["spec"]["egress"] for port in rule["ports"]}
+    assert ports == {53}
+    for found in pods(laptop):
+        assert selects(deny, found.labels), found.source
+
+
+def test_every_pod_has_its_row_in_the_table(laptop: list[Object]) -> None:
+    assert {row(found) for found in pods(laptop)} == PATHS.keys()
+
+
+def test_pods_may_leave_for_what_the_table_says_and_nothing_else(laptop: list[Object]) -> None:
+    policies = of_kind(laptop, "NetworkPolicy")
+    known = {row(found): found.labels for found in pods(laptop)}
+    for source, labels in known.items():
+        reached: set[str] = set()
+        for policy in policies:
+            if policy["metadata"]["name"] != DENY and selects(policy, labels):
+                for rule in policy["spec"].get("egress", []):
+                    reached |= _targets(rule, known)
+        assert reached == PATHS[source], source
+
+
+def test_pods_are_entered_by_whom_the_table_says_and_nobody_else(laptop: list[Object]) -> None:
+    policies = of_kind(laptop, "NetworkPolicy")
+    known = {row(found): found.labels for found in pods(laptop)}
+    for target, labels in known.items():
+        entered: set[str] = set()
+        for policy in policies:
+            if selects(policy, labels):
+                for rule in policy["spec"].get("ingress", []):
+                    entered |= _targets({"to": rule["from"]}, known)
+        assert entered == {client for client, to in PATHS.items() if target in to}, target
+
+
+def test_only_named_ports_are_open(laptop: list[Object]) -> None:
+    for policy in of_kind(laptop, "NetworkPolicy"):
+        for direction in ("ingress", "egress"):
+            for rule in policy["spec"].get(direction, []):
+                assert rule.get("ports"), f"{name(policy)} opens every port"
+
+
+def test_outsiders_come_in_where_the_values_say(tmp_path: Path) -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
+    objects = render_values({"mlflow": {"service": {"allowFrom": [peer]}}}, tmp_path)
+    admitting = [
+        name(policy)
+        for policy in of_kind(objects, "NetworkPolicy")
+        if peer in [p for rule in policy["spec"].get("ingress", []) for p in rule["from"]]
+    ]
+    assert admitting == ["NetworkPolicy/slipway-mlflow"]
+
+
+def test_an_external_database_is_reached_at_its_addresses_alone(tmp_path: Path) -> None:
+    values = {
+        "postgres": {
+            "enabled": False,
+            "external": {"host": "db.example.org", "port": 6432, "cidrs": ["10.9.0.0/16"]},
+            "databases": {"airflow": {"existingSecret": "a"}, "mlflow": {"existingSecret": "m"}},
+        }
+    }
+    objects = render_values(values, tmp_path)
+    policy = one(objects, "NetworkPolicy", "slipway-mlflow")
+    outside = [rule for rule in policy["spec"]["egress"] if "ipBlock" in rule["to"][0]]
+    assert outside == [{"to": [{"ipBlock": {"cidr": "10.9.0.0/16"}}], "ports": [{"port": 6432}]}]
+    assert not [
+        p for p in of_kind(objects, "NetworkPolicy") if p["metadata"]["name"].endswith("postgres")
+    ]
+
+
+def test_policies_can_be_left_out(tmp_path: Path) -> None:
+    objects = render_values({"networkPolicy": {"enabled": False}}, tmp_path)
+    assert of_kind(objects, "NetworkPolicy") == []

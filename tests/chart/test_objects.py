@@ -1,0 +1,197 @@
+"""Every scenario makes valid objects with sound names, in the same way each time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.chart.rendering import (
+    SCENARIOS,
+    Object,
+    PodSpec,
+    name,
+    of_kind,
+    one,
+    pod,
+    render,
+    render_text,
+    render_values,
+    templates,
+)
+
+NEWEST = "1.36"
+OLDEST = "1.30"
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_every_object_is_what_kubernetes_knows(scenario: list[Object], version: str) -> None:
+    for found in [*scenario, *templates(scenario).values()]:
+        kubernetes_validate.validate(found, version, strict=True)
+
+
+def test_no_object_twice_and_every_one_in_the_namespace(scenario: list[Object]) -> None:
+    names = [name(found) for found in scenario]
+    assert len(names) == len(set(names))
+    assert {found["metadata"]["namespace"] for found in scenario} == {"slipway"}
+
+
+def test_names_and_labels_are_short_enough(tmp_path: Path) -> None:
+    long = "a-name-much-longer-than-anybody-would-give-to-a-release-of-it"
+    for found in render_values({"fullnameOverride": long[:35], "nameOverride": long}, tmp_path):
+        limit = 52 if found["kind"] in {"CronJob", "StatefulSet"} else 63
+        assert len(found["metadata"]["name"]) <= limit, name(found)
+        for value in found["metadata"]["labels"].values():
+            assert re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", value), value
+
+
+def test_rendering_twice_differs_in_generated_secrets_alone() -> None:
+    def without_secrets() -> list[Object]:
+        return [found for found in render() if found["kind"] != "Secret"]
+
+    assert without_secrets() == without_secrets()
+
+
+@pytest.mark.parametrize("file", SCENARIOS[5:6], ids=["own-secrets"])
+def test_with_own_secrets_rendering_is_the_same_to_the_byte(file: Path) -> None:
+    assert render_text("--values", str(file)) == render_text("--values", str(file))
+    assert of_kind(render("--values", str(file)), "Secret") == []
+
+
+def test_no_hook_but_the_test(scenario: list[Object]) -> None:
+    hooked = [
+        name(found)
+        for found in scenario
+        if "helm.sh/hook" in found["metadata"].get("annotations", {})
+    ]
+    assert [item.split("/")[0] for item in hooked] == ["Pod"]
+    assert hooked[0].endswith("-test")
+
+
+def test_a_jobs_name_follows_its_pod(laptop: list[Object], tmp_path: Path) -> None:
+    def jobs(objects: list[Object]) -> dict[str, str]:
+        found = [item["metadata"]["name"] for item in of_kind(objects, "Job")]
+        return {item.rsplit("-", 1)[0]: item.rsplit("-", 1)[1] for item in found}
+
+    before = jobs(laptop)
+    newer = jobs(render_values({"airflow": {"image": {"tag": "newer"}}}, tmp_path))
+    assert newer.keys() == before.keys()
+    changed = {job for job, digest in newer.items() if before[job] != digest}
+    assert changed == {"slipway-airflow-migration"}
+
+
+def test_pods_wait_for_the_migration_that_the_job_does(scenario: list[Object]) -> None:
+    def marks(source: PodSpec) -> set[str]:
+        return {
+            variable["value"]
+            for container in source.containers
+            for variable in container.get("env", [])
+            if variable["name"] == "SLIPWAY_MIGRATION"
+        }
+
+    for component in ("airflow", "mlflow"):
+        jobs = [
+            found
+            for found in of_kind(scenario, "Job")
+            if f"{component}-migration" in found["metadata"]["name"]
+        ]
+        done = marks(pod(scenario, name(jobs[0])))
+        waiting = [
+            marks(pod(scenario, name(found)))
+            for found in of_kind(scenario, "Deployment")
+            if f"-{component}" in found["metadata"]["name"]
+        ]
+        assert len(done) == 1
+        assert waiting
+        assert all(found == done for found in waiting)
+
+
+def test_services_reach_ports_that_pods_have(scenario: list[Object]) -> None:
+    everything = [*scenario, *(item for item in templates(scenario).values())]
+    workloads = [
+        found["spec"]["template"]
+        for found in everything
+        if found["kind"] in {"Deployment", "StatefulSet"}
+    ]
+    for service in of_kind(everything, "Service"):
+        selector = service["spec"]["selector"].items()
+        chosen = [item for item in workloads if selector <= item["metadata"]["labels"].items()]
+        assert len(chosen) == 1, name(service)
+        ports = {p["name"] for c in chosen[0]["spec"]["containers"] for p in c.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_the_names_that_others_rely_on(laptop: list[Object]) -> None:
+    services = {found["metadata"]["name"] for found in of_kind(laptop, "Service")}
+    assert services == {"slipway-airflow", "slipway-mlflow", "slipway-minio", "slipway-postgres"}
+    assert set(templates(laptop)) == {
+        *("data.yaml", "model.yaml", "roll_out.yaml", "land.yaml", "task.yaml"),
+        *("deployment.yaml", "service.yaml", "pdb.yaml"),
+    }
+    for stage in ("data", "model", "roll_out", "land"):
+        assert templates(laptop)[f"{stage}.yaml"]["spec"]["containers"][0]["name"] == "base"
+
+
+def test_the_users_projects_change_one_config_map_and_no_pod(
+    laptop: list[Object], tmp_path: Path
+) -> None:
+    files = {"model.py": "def model(): ...\n", "project.yaml": "name: mine\n"}
+    changed = render_values({"stages": {"projects": {"mine": files}}}, tmp_path)
+    projects = one(changed, "ConfigMap", "slipway-projects")
+    assert projects["data"] == {f"mine.{file}": text for file, text in files.items()}
+    kinds = ("Deployment", "StatefulSet", "Job", "CronJob")
+    assert of_kind(changed, *kinds) == of_kind(laptop, *kinds)
+
+
+def test_several_replicas_have_a_disruption_budget() -> None:
+    objects = render("--values", str(SCENARIOS[4]))
+    budgets = {found["metadata"]["name"] for found in of_kind(objects, "PodDisruptionBudget")}
+    several = {
+        found["metadata"]["name"]
+        for found in of_kind(objects, "Deployment")
+        if found["spec"]["replicas"] > 1
+    }
+    assert budgets == several
+    assert len(several) == 5
+
+
+def test_settings_of_the_user_win(tmp_path: Path) -> None:
+    objects = render_values({"airflow": {"config": {"core": {"parallelism": 3}}}}, tmp_path)
+    config = one(objects, "ConfigMap", "slipway-airflow-config")["data"]
+    assert config["AIRFLOW__CORE__PARALLELISM"] == "3"
+
+
+def test_a_change_of_configuration_restarts_what_reads_it(
+    laptop: list[Object], tmp_path: Path
+) -> None:
+    changed = render_values({"airflow": {"config": {"core": {"parallelism": 3}}}}, tmp_path)
+    restarted = {
+        found["metadata"]["name"]
+        for found in of_kind(changed, "Deployment", "StatefulSet")
+        if found["spec"]["template"]
+        != one(laptop, found["kind"], found["metadata"]["name"])["spec"]["template"]
+    }
+    assert restarted == {
+        f"slipway-airflow-{process}"
+        for process in ("api-server", "scheduler", "dag-processor", "triggerer")
+    }
+
+
+def test_mlflow_answers_to_every_spelling_of_its_service(laptop: list[Object]) -> None:
+    environment = pod(laptop, "Deployment/slipway-mlflow").containers[-1]["env"]
+    hosts = next(v["value"] for v in environment if v["name"] == "MLFLOW_SERVER_ALLOWED_HOSTS")
+    wanted = {"localhost:*", "127.0.0.1:*", "10.*"}
+    for suffix in ("", ".slipway", ".slipway.svc", ".slipway.svc.cluster.local"):
+        wanted |= {f"slipway-mlflow{suffix}", f"slipway-mlflow{suffix}:5000"}
+    assert wanted <= set(hosts.split(","))
+
+
+def test_scenarios_are_files_of_values() -> None:
+    assert len(SCENARIOS) == 7
+    for number, file in enumerate(SCENARIOS, 1):
+        assert file.name.startswith(f"{number:02}-")
+        assert file.read_text().startswith("# "), f"{file.name} does not say what it is"
+        yaml.safe_load(file.read_text())

@@ -1,0 +1,194 @@
+"""Values: commented, alike for every component, closed against typing errors and contradictions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from charts import generate
+from tests.chart.rendering import CHART, REPO, RefusedError, render_values
+
+ORDER = [
+    *("enabled", "image", "replicas", "resources", "env", "pod", "podAnnotations"),
+    *("serviceAccountAnnotations", "egress", "service", "persistence"),
+]
+COMMON = {"resources", "env", "pod", "podAnnotations", "serviceAccountAnnotations", "egress"}
+WORKLOADS = [
+    *("airflow.apiServer", "airflow.scheduler", "airflow.dagProcessor", "airflow.triggerer"),
+    *("airflow.task", "mlflow", "postgres", "objectStore"),
+    *("stages.data", "stages.model", "stages.rollOut", "stages.land", "serving"),
+]
+IMAGES = ["airflow", "mlflow", "postgres", "objectStore", "stages", "serving"]
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+    return parsed
+
+
+def _at(values: dict[str, Any], path: str) -> dict[str, Any]:
+    for key in path.split("."):
+        values = values[key]
+    return values
+
+
+@pytest.mark.parametrize("path", WORKLOADS)
+def test_workloads_have_the_same_keys_in_the_same_order(values: dict[str, Any], path: str) -> None:
+    keys = [key for key in _at(values, path) if key in ORDER]
+    assert set(keys) >= COMMON
+    assert keys == sorted(keys, key=ORDER.index)
+    first = list(_at(values, path))[: len(keys)]
+    assert first == keys, "a workload's own keys come after the common ones"
+
+
+@pytest.mark.parametrize("component", IMAGES)
+def test_images_have_the_same_keys(values: dict[str, Any], component: str) -> None:
+    image = list(values[component]["image"])
+    assert image == ["registry", "repository", "tag", "digest", "pullPolicy"]
+
+
+def test_every_value_has_a_comment() -> None:
+    found = generate.entries((CHART / "values.yaml").read_text())
+    assert len(found) > 150
+    with pytest.raises(generate.Mistake, match=r"values.yaml:3: a\.c has no comment"):
+        generate.entries("# A group.\na:\n  c: 1\n")
+
+
+def test_schema_and_table_are_what_the_values_say() -> None:
+    done = subprocess.run(
+        [sys.executable, str(REPO / "charts" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_schema_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "SCHEMA", tmp_path / "values.schema.json")
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr(generate, "TABLE", tmp_path / "values.md")
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    assert generate.main() == 1
+    monkeypatch.setattr(sys, "argv", ["generate.py"])
+    assert generate.main() == 0
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    assert generate.main() == 0
+
+
+def test_every_group_of_the_schema_is_closed() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def groups(node: dict[str, Any], path: str) -> list[str]:
+        open_here = (
+            [path] if node.get("type") == "object" and "additionalProperties" not in node else []
+        )
+        for key, child in node.get("properties", {}).items():
+            open_here += groups(child, f"{path}.{key}")
+        return open_here
+
+    assert groups(schema, "") == [".global"]
+
+
+def refusal(values: dict[str, Any], tmp_path: Path) -> str:
+    """What helm says about these values."""
+    with pytest.raises(RefusedError) as caught:
+        render_values(values, tmp_path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"airflw": {}}, "airflw"),
+        ({"airflow": {"scheduler": {"replica": 2}}}, "replica"),
+        ({"airflow": {"image": {"tag": 5}}}, "tag"),
+        ({"airflow": {"image": {"digest": "sha256:short"}}}, "digest"),
+        ({"airflow": {"auth": {"manager": "ldap"}}}, "manager"),
+        ({"mlflow": {"replicas": 0}}, "replicas"),
+        ({"mlflow": {"resources": {"requests": {"cpus": "1"}, "limits": {}}}}, "cpus"),
+        ({"postgres": {"persistence": {"size": "lots"}}}, "size"),
+        ({"objectStore": {"external": {"endpoint": "s3.example.org"}}}, "endpoint"),
+        ({"stages": {"projects": {"My Project": {}}}}, "projects"),
+        ({"stages": {"projects": {"mine": {"model.txt": ""}}}}, "model.txt"),
+        ({"serving": {"pod": {"hostNetwork": True}}}, "hostNetwork"),
+        ({"networkPolicy": {"kubernetesApi": {"cidrs": ["everywhere"]}}}, "cidrs"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(
+    values: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    assert named in refusal(values, tmp_path)
+
+
+EXTERNAL = {"enabled": False, "external": {"host": "db"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"postgres": {"external": {"host": "db"}}},
+            'postgres.external.host is "db" but postgres.enabled is true: set postgres.enabled to '
+            "false to use the external server, or empty postgres.external.host.",
+        ),
+        (
+            {"postgres": {"enabled": False}},
+            "postgres.enabled is false but postgres.external.host is empty: name the server",
+        ),
+        (
+            {"postgres": EXTERNAL},
+            "postgres.enabled is false but postgres.databases.airflow.existingSecret is empty",
+        ),
+        (
+            {
+                "postgres": EXTERNAL
+                | {
+                    "existingSecret": "su",
+                    "databases": {
+                        "airflow": {"existingSecret": "a"},
+                        "mlflow": {"existingSecret": "m"},
+                    },
+                }
+            },
+            "postgres.existingSecret holds the superuser of this release's own Postgres",
+        ),
+        (
+            {"objectStore": {"external": {"endpoint": "https://s3"}}},
+            'objectStore.external.endpoint is "https://s3" but objectStore.enabled is true',
+        ),
+        (
+            {"objectStore": {"enabled": False}},
+            "objectStore.enabled is false but objectStore.external.endpoint is empty",
+        ),
+        (
+            {"objectStore": {"enabled": False, "external": {"endpoint": "https://s3"}}},
+            "objectStore.enabled is false but objectStore.users.airflow.existingSecret is empty",
+        ),
+        (
+            {"objectStore": {"buckets": {"data": "same", "logs": "same"}}},
+            "objectStore.buckets uses a name twice",
+        ),
+        (
+            {"airflow": {"config": {"core": {"fernet_key": "x"}}}},
+            "airflow.config.core.fernet_key would put a secret into a ConfigMap: use "
+            "airflow.existingSecret.",
+        ),
+        (
+            {"mlflow": {"service": {"type": "LoadBalancer"}}},
+            "mlflow.service.type is LoadBalancer but mlflow.service.allowFrom is empty",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_with_a_sentence(
+    values: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    said = refusal(values, tmp_path)
+    assert sentence in said
