@@ -1,6 +1,5 @@
 """The command line of every stage, the same on a laptop, in a pod and in a test."""
 
-import importlib
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ import typer
 
 from ml.errors import StageError
 from ml.job import Job, log
+from ml.ledger import run_stage
 from ml.record import Result, Stage, Status
 from ml.settings import Settings
 
@@ -125,8 +125,7 @@ def stage(name: Stage, project: str, as_of: datetime, upstream: str | None = Non
     """Run one stage and report how it ended to the person and to the caller."""
 
     def work(job: Job) -> None:
-        module = importlib.import_module(f"ml.{name}")
-        result: Result = module.run(job)
+        result = run_stage(name, job)
         deliver(result, job.settings.result_path)
         print_result(result)
 

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +24,8 @@ from ml.errors import BadInputError
 OURS = Path(__file__).parent / "projects"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 COLUMN = re.compile(
-    r"(?P<type>int|float|str|bool|datetime|date)(?P<null>\?)?"
-    r"(?: (?P<low>-?[\d.]+)\.\.(?P<high>-?[\d.]+))?"
+    r"(?P<type>int|float|str|bool|datetime|date)"
+    r"(?: (?P<low>-?\d+)\.\.(?P<high>-?\d+))?(?P<null> or null)?"
 )
 
 
@@ -47,7 +47,7 @@ class ColumnType(StrEnum):
 
 
 class ColumnRule(Strict):
-    """What must be true of a column, written `int`, `float?` (may be null) or `int 0..2359`."""
+    """What must be true of a column, written `str`, `int 0..2359` or `float or null`."""
 
     type: ColumnType
     nullable: bool = False
@@ -61,7 +61,7 @@ def parse_column(text: object) -> object:
         return text
     found = COLUMN.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"'{text}' is not a column rule such as int, float?, str or 'int 0..2359'")
+        raise ValueError(f"'{text}' is not a rule such as 'str', 'int 0..2359' or 'float or null'")
     low, high = found["low"], found["high"]
     return {
         "type": found["type"],
@@ -88,17 +88,23 @@ class Table(Strict):
         return self
 
 
-class Window(Strict):
-    """The days a model learns from, the last `holdout` of which only test it."""
+class Days(Strict):
+    """The days there is data for, and how many of them each model uses."""
 
-    days: int = Field(default=60, ge=2, le=3660)
-    holdout: int = Field(default=7, ge=1)
+    start: date | None = None
+    end: date | None = None
+    window: int = Field(default=60, ge=2, le=3660, description="days a model is made from")
+    holdout: int = Field(default=7, ge=1, description="the last of them, which only test it")
 
     @model_validator(mode="after")
-    def _leaves_days_to_learn_from(self) -> "Window":
-        if self.holdout >= self.days:
-            raise ValueError(f"holdout ({self.holdout}) must be smaller than days ({self.days})")
+    def _leaves_days_to_learn_from(self) -> "Days":
+        if self.holdout >= self.window:
+            raise ValueError(f"holdout ({self.holdout}) must be below window ({self.window})")
         return self
+
+    def until(self, as_of: date) -> list[date]:
+        """List the window's days, oldest first, `as_of` the last."""
+        return [as_of - timedelta(days=back) for back in reversed(range(self.window))]
 
 
 class Gate(Strict):
@@ -117,13 +123,21 @@ class ProjectSpec(Strict):
 
     title: str
     owner: str = "data-science"
-    start: date | None = Field(default=None, description="first day with data")
-    end: date | None = Field(default=None, description="last day with data")
     target: str
-    window: Window = Field(default_factory=Window)
+    days: Days = Field(default_factory=Days)
     gate: Gate = Field(default_factory=Gate)
     known_later: dict[str, list[str]] = Field(default_factory=dict)
     tables: dict[str, Table] = Field(min_length=1)
+
+    @property
+    def start(self) -> date | None:
+        """The first day there is data for, where it is known."""
+        return self.days.start
+
+    @property
+    def end(self) -> date | None:
+        """The last day there will ever be data for, where it is known."""
+        return self.days.end
 
     @property
     def main_table(self) -> str:

@@ -3,11 +3,12 @@
 import json
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 RESULT_BYTES = 1024
+Fact: TypeAlias = str | int | float | bool | None
 
 
 class Stage(StrEnum):
@@ -70,7 +71,7 @@ class Result(BaseModel):
     status: Status
     record: str = ""
     fingerprint: str = ""
-    facts: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    facts: dict[str, Fact] = Field(default_factory=dict)
     error: str = ""
 
     def as_json(self) -> str:

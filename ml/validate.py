@@ -1,0 +1,57 @@
+"""validate: check every table of the dataset against the rules in project.yaml.
+
+What was proven once is not checked again: the proof is named by the file's digest and the rules.
+"""
+
+from ml.fingerprint import code_digest, fingerprint, versions
+from ml.job import Job, log
+from ml.ledger import Outcome, once, read_outputs, upstream
+from ml.project import Table, read_project
+from ml.record import Output, Record, Result, Stage
+
+TELL = ("tables", "checked")
+
+
+def run(job: Job) -> Result:
+    """Validate the dataset that ingest published."""
+    spec = read_project(job.project, job.settings.projects_path).spec
+    dataset = upstream(job, Stage.INGEST)
+    rules = {name: _rules_key(table) for name, table in spec.tables.items()}
+    key = fingerprint(stage=Stage.VALIDATE, dataset=dataset.fingerprint, rules=rules)
+
+    def work(_: str) -> Outcome:
+        unproven = _unproven(job, dataset, rules)
+        from ml.rules import check
+        from ml.tables import from_parquet
+
+        log.info("%d of %d files were not checked before", len(unproven), len(dataset.outputs))
+        for name, output in unproven.items():
+            day, table = name.split("/")
+            (content,) = read_outputs(job, Stage.INGEST, [output])
+            where = f"table '{table}' of {day}"
+            check(spec.tables[table], from_parquet(content, where), where)
+        for name, output in unproven.items():
+            job.stores.data.create(_proof(job, rules, name, output), b"")
+        return Outcome(facts={"tables": len(dataset.outputs), "checked": len(unproven)})
+
+    return once(job, Stage.VALIDATE, key, work, TELL)
+
+
+def _rules_key(table: Table) -> str:
+    return fingerprint(
+        rules=table.model_dump(), code=code_digest("ml.rules"), versions=versions("pandera")
+    )
+
+
+def _proof(job: Job, rules: dict[str, str], name: str, output: Output) -> str:
+    table = name.split("/")[1]
+    return f"{job.project}/proven/{table}/{rules[table]}/{output.sha256}"
+
+
+def _unproven(job: Job, dataset: Record, rules: dict[str, str]) -> dict[str, Output]:
+    proven = job.stores.data.sizes(f"{job.project}/proven/")
+    todo: dict[str, tuple[str, Output]] = {}
+    for name, output in dataset.outputs.items():
+        if (proof := _proof(job, rules, name, output)) not in proven:
+            todo.setdefault(proof, (name, output))
+    return dict(todo.values())
