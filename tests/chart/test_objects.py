@@ -61,6 +61,13 @@ def test_with_own_secrets_rendering_is_the_same_to_the_byte(file: Path) -> None:
     assert of_kind(render("--values", str(file)), "Secret") == []
 
 
+def test_no_variable_twice(scenario_pods: list[PodSpec]) -> None:
+    for found in scenario_pods:
+        for container in found.containers:
+            names = [variable["name"] for variable in container.get("env", [])]
+            assert len(names) == len(set(names)), found.source
+
+
 def test_no_hook_but_the_test(scenario: list[Object]) -> None:
     hooked = [
         name(found)

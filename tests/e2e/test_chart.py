@@ -148,6 +148,26 @@ def kubectl_json_of_release(name: str) -> dict[str, Any]:
     return values
 
 
+def test_plain_manifests_are_accepted_without_a_warning(
+    demo: str,  # noqa: ARG001
+    again: str,
+    tmp_path: Path,
+) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(again)
+    kubectl("label", "namespace", AGAIN, "pod-security.kubernetes.io/warn=restricted")
+    manifests = helm("template", "slipway", str(CHART), "--values", str(values), "--skip-tests")
+    done = subprocess.run(
+        ["kubectl", "--namespace", AGAIN, "apply", "--dry-run=server", "-f", "-"],
+        input=manifests,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
 def install(values: Path) -> float:
     """Install the chart, wait until all is ready, and return the seconds it took."""
     start = time.monotonic()
