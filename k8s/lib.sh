@@ -21,9 +21,14 @@ phase() {
     shift
     say "==> $name"
     "$@"
-    say "    $name: done in $((SECONDS - started)) s"
+    record "$name" "$((SECONDS - started))"
+}
+
+# record "name" seconds: for a phase that measured itself.
+record() {
+    say "    $1: done in $2 s"
     mkdir -p "$SLIPWAY_CACHE"
-    printf '%s\t%d\n' "$name" "$((SECONDS - started))" >>"$TIMINGS"
+    printf '%s\t%d\n' "$1" "$2" >>"$TIMINGS"
 }
 
 # with_progress "name" logfile command...: runs quietly into the log, shows a sign of life
