@@ -46,10 +46,12 @@ def pod_templates() -> dict[str, str]:
 def render(stage: Stage, folder: Path) -> dict[str, Any]:
     """Return the pod of a stage as it is sent to Kubernetes, but for its name's random end."""
     from adapter.pod_stage import StagePodOperator
+    from airflow.sdk import DAG
     from kubernetes.client import ApiClient
 
     operator = StagePodOperator(
         task_id=stage.verb,
+        dag=DAG(DAG_ID, schedule=None),
         stage=stage,
         project="flights",
         as_of="2013-03-01",
