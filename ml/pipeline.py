@@ -1,0 +1,23 @@
+"""run: all stages in one process, as the DAG would do them in pods."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ml.job import Job, log
+from ml.ledger import run_stage
+from ml.record import Result, Stage
+
+GATE = Stage.REGISTER
+
+
+def run_pipeline(job: Job, tell: Callable[[Result], None]) -> list[Result]:
+    """Do the stages in order, handing each the record before; stop where the gate says no."""
+    results: list[Result] = []
+    for stage in Stage:
+        before = results[-1].record if results else None
+        results.append(run_stage(stage, replace(job, upstream=before)))
+        tell(results[-1])
+        if stage is GATE and results[-1].facts["decision"] != "deploy":
+            log.info("not deployed: %s", results[-1].facts["reason"])
+            break
+    return results

@@ -1,0 +1,135 @@
+"""MLflow: the one place that talks to it."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.aliases import Alias
+from ml.errors import StageError
+from ml.job import Job
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+TAG = "slipway."
+# An MLflow that is away should fail the stage in about a minute; the scheduler tries again.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that serves users now."""
+
+    version: str
+    sha256: str
+    artifact: str
+    fingerprint: str
+    # What it was measured against when it was let through; "" when there was nothing.
+    rival: str
+
+
+@contextmanager
+def connected(job: Job) -> Iterator["MlflowClient"]:
+    """Give a client of the MLflow that the settings name; StageError when it does not answer."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
+    from mlflow.exceptions import MlflowException
+
+    # The database's migrations and MLflow's hints are no news for whoever reads a stage's log.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    uri = job.settings.tracking_uri
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+    set_tracking_uri(uri)
+    set_registry_uri(uri)
+    try:
+        yield MlflowClient()
+    except MlflowException as error:
+        first_line = str(error).strip().splitlines()[0][:300]
+        raise StageError(f"MLflow at {_without_password(uri)}: {first_line}") from error
+
+
+def _without_password(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def experiment_id(client: "MlflowClient", job: Job) -> str:
+    """Find the project's experiment, creating it the first time."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(job.project)
+    if found is None:
+        try:
+            return client.create_experiment(job.project, _artifacts_beside(job))
+        except MlflowException:
+            # Another worker created it in between; any other trouble shows again just below.
+            found = client.get_experiment_by_name(job.project)
+    if found is None or found.lifecycle_stage == "deleted":
+        raise StageError(
+            f"the MLflow experiment '{job.project}' is deleted: restore it in the MLflow UI"
+        )
+    return str(found.experiment_id)
+
+
+def _artifacts_beside(job: Job) -> str | None:
+    """Keep a local database's artefacts beside it; a server knows its own place."""
+    uri = job.settings.tracking_uri
+    if not uri.startswith("sqlite:///"):
+        return None
+    database = Path(uri.removeprefix("sqlite:///")).absolute()
+    return (database.parent / "mlflow" / job.project).as_uri()
+
+
+def champion(client: "MlflowClient", project: str) -> Champion | None:
+    """Find the version under the alias champion; None when there is none yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_model_version_by_alias(project, Alias.CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    tags = version.tags
+    return Champion(
+        version=str(version.version),
+        sha256=tags.get(f"{TAG}sha256", ""),
+        artifact=tags.get(f"{TAG}artifact", ""),
+        fingerprint=tags.get(f"{TAG}fingerprint", ""),
+        rival=tags.get(f"{TAG}rival", ""),
+    )
+
+
+def versions_of(client: "MlflowClient", project: str, fingerprint: str) -> list["ModelVersion"]:
+    """List the versions that came from one training, oldest first."""
+    found = client.search_model_versions(
+        f"name = '{project}' AND tag.`{TAG}fingerprint` = '{fingerprint}'"
+    )
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def run_tags(job: Job) -> dict[str, str]:
+    """Tag a run with where it comes from, so that each side finds the other."""
+    tags = {
+        "as_of": str(job.as_of),
+        "dag_id": job.settings.dag_id,
+        "task_id": job.settings.task_id,
+        "airflow_run_id": job.settings.airflow_run_id,
+        "revision": job.settings.revision,
+    }
+    return {f"{TAG}{name}": value for name, value in tags.items() if value}
