@@ -90,6 +90,18 @@ def roll_out(as_of: AsOf, upstream: Upstream = None, project: Project = "flights
     stage(Stage.ROLL_OUT, project, as_of, upstream)
 
 
+@app.command("roll-back")
+def roll_back(project: Project = "flights") -> None:
+    """Give users the previous version back, at once, and name it champion again."""
+    from ml.roll_back import run as go_back
+
+    def work(job: Job) -> None:
+        release = go_back(job)
+        typer.echo(f"users of {job.project} get version {release.version} again")
+
+    at_edge("roll_back", project, date.today(), work)
+
+
 @app.command()
 def run(as_of: AsOf, project: Project = "flights") -> None:
     """Do every stage in order, in this process: the whole pipeline on a laptop."""

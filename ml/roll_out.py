@@ -85,7 +85,7 @@ class RollOut:
                 self._go(release, plan, champion)
             except Exception as error:
                 raise self._taken_back(release, plan, error) from error
-            self._remark(release, "done", f"serves on the {plan.side} side")
+            self.remark(release, "done", f"serves on the {plan.side} side")
             return Status.DONE
 
     def _settle(self, release: Release, champion: str | None) -> View:
@@ -108,7 +108,7 @@ class RollOut:
         if not (live.runs(release) and live.healthy):
             return False
         try:
-            self._check_side(release, view.live)
+            self.check_side(release, view.live)
             self._check(release, self.target.ask_users_way(release.project, release.sample))
         except (RolloutRefusedError, UnansweredError) as error:
             self.say(f"version {release.version} is champion but not healthy: {error}")
@@ -122,11 +122,11 @@ class RollOut:
             self.say(f"deploying version {release.version} to the {plan.side} side")
             self.target.deploy(release, plan.side)
             self._await_ready(release, plan.side)
-        self._check_side(release, plan.side)
+        self.check_side(release, plan.side)
         self.say(f"sending users to the {plan.side} side")
         self.target.select(release.project, plan.side)
-        self._check_users_way(release)
-        self._name_champion(release, champion)
+        self.check_users_way(release)
+        self.name_champion(release, champion)
 
     def _await_ready(self, release: Release, side: Side) -> None:
         began, said = self.clock(), ""
@@ -143,7 +143,8 @@ class RollOut:
             if self.clock() - began > self.patience.ready:
                 raise RolloutRefusedError(f"after {self.patience.ready:.0f} s {line}")
 
-    def _check_side(self, release: Release, side: Side) -> None:
+    def check_side(self, release: Release, side: Side) -> None:
+        """Insist that every instance of the side repeats the release's known predictions."""
         try:
             answers = self.target.ask_side(release.project, side, release.sample)
         except UnansweredError as error:
@@ -172,7 +173,7 @@ class RollOut:
                     f"{answer.source} scores known row {index} as {got:.6g} instead of {known:.6g}"
                 )
 
-    def _check_users_way(self, release: Release) -> None:
+    def check_users_way(self, release: Release) -> None:
         """Insist on answers in a row: a switch takes a moment to reach every node."""
         began, in_a_row = self.clock(), 0
         while in_a_row < self.patience.steady:
@@ -189,7 +190,7 @@ class RollOut:
                 raise RolloutRefusedError(f"users do not reach the new version: {trouble}")
             self.sleep(self.patience.pause)
 
-    def _name_champion(self, release: Release, champion: str | None) -> None:
+    def name_champion(self, release: Release, champion: str | None) -> None:
         """Move the aliases, `champion` last; a failure leaves both as they were."""
         project, version = release.project, release.version
         if champion == version:
@@ -210,7 +211,7 @@ class RollOut:
         """Put everything back and return the error to raise."""
         reason = str(error) if isinstance(error, StageError) else f"{type(error).__name__}: {error}"
         left = self._undo(release.project, plan)
-        self._remark(release, "failed", reason)
+        self.remark(release, "failed", reason)
         sentence = (
             f"version {release.version} of {release.project} was not rolled out: {reason}; {left}"
         )
@@ -231,7 +232,8 @@ class RollOut:
             return "no version answers"
         return f"version {view.sides[view.live].version} keeps answering"
 
-    def _remark(self, release: Release, outcome: str, reason: str) -> None:
+    def remark(self, release: Release, outcome: str, reason: str) -> None:
+        """Write on the version how its roll-out ended."""
         try:
             tags = {TAG_OUTCOME: outcome, TAG_REASON: reason[:1000]}
             self.aliases.remark(release.project, release.version, tags)
@@ -241,9 +243,9 @@ class RollOut:
 
 def run(job: Job) -> Result:
     """Roll out the version that the register record of `job.upstream` names."""
-    release, registered = _read_release(job)
+    release, registered = _registered(job)
     target = open_target(job.settings.target)
-    status = RollOut(target, _open_aliases(job)).carry_out(release)
+    status = RollOut(target, open_aliases(job)).carry_out(release)
     return Result(
         stage=Stage.ROLL_OUT,
         status=status,
@@ -253,9 +255,7 @@ def run(job: Job) -> Result:
     )
 
 
-def _read_release(job: Job) -> tuple[Release, Record]:
-    from ml.serving.artefact import ArtefactError, fetch
-
+def _registered(job: Job) -> tuple[Release, Record]:
     if job.upstream is None:
         raise BadInputError("roll_out needs --upstream, the record that register printed")
     try:
@@ -268,19 +268,19 @@ def _read_release(job: Job) -> tuple[Release, Record]:
     facts = record.facts
     if facts["decision"] != "deploy":
         raise BadInputError(f"the gate refused version {facts['version']}: {facts['reason']}")
+    version, uri, digest = str(facts["version"]), str(facts["artifact"]), str(facts["sha256"])
+    return read_release(job.project, version, uri, digest), record
+
+
+def read_release(project: str, version: str, uri: str, sha256: str) -> Release:
+    """Read a version's artefact, check its digest and return it as something to roll out."""
+    from ml.serving.artefact import ArtefactError, fetch
+
     try:
-        manifest, _ = fetch(facts["artifact"], facts["sha256"])
+        manifest, _ = fetch(uri, sha256)
     except ArtefactError as error:
         raise BadInputError(str(error)) from error
-    release = Release(
-        project=job.project,
-        version=str(facts["version"]),
-        model_uri=facts["artifact"],
-        sha256=facts["sha256"],
-        sample=manifest.sample,
-        expected=manifest.expected,
-    )
-    return release, record
+    return Release(project, version, uri, sha256, manifest.sample, manifest.expected)
 
 
 def open_target(name: str) -> ServingTarget:
@@ -296,7 +296,8 @@ def open_target(name: str) -> ServingTarget:
     raise BadInputError(f"SLIPWAY_TARGET is {name}; it can be local or kubernetes")
 
 
-def _open_aliases(job: Job) -> Aliases:
+def open_aliases(job: Job) -> Aliases:
+    """Return the aliases of the registry that the settings name."""
     from mlflow import MlflowClient
 
     from ml.aliases import MlflowAliases

@@ -54,6 +54,7 @@ class Deployed:
     """What a side is told to run, and how much of it runs."""
 
     version: str | None = None
+    model_uri: str | None = None
     sha256: str | None = None
     wanted: int = 0
     ready: int = 0

@@ -125,8 +125,8 @@ class LocalTarget:
         try:
             fetch(pin.model_uri, pin.sha256)
         except ArtefactError:
-            return Deployed(pin.version, pin.sha256, wanted=1, ready=0)
-        return Deployed(pin.version, pin.sha256, wanted=1, ready=1)
+            return Deployed(pin.version, pin.model_uri, pin.sha256, wanted=1, ready=0)
+        return Deployed(pin.version, pin.model_uri, pin.sha256, wanted=1, ready=1)
 
     def _predict(self, project: str, side: Side, rows: Sequence[Row]) -> Answer:
         source = f"the {side} side of {project}"

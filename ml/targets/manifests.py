@@ -125,10 +125,11 @@ def deployed(found: Manifest | None) -> Deployed:
     """What a Deployment, as the cluster returns it, runs."""
     if found is None:
         return Deployed()
-    metadata = found["metadata"]
+    notes = found["metadata"].get("annotations") or {}
     return Deployed(
-        version=(metadata.get("labels") or {}).get(VERSION),
-        sha256=(metadata.get("annotations") or {}).get(SHA256),
+        version=(found["metadata"].get("labels") or {}).get(VERSION),
+        model_uri=notes.get(MODEL_URI),
+        sha256=notes.get(SHA256),
         wanted=found["spec"].get("replicas", 1),
         ready=_ready(found),
     )

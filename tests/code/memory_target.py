@@ -77,7 +77,9 @@ class MemoryTarget:
     def deploy(self, release: Release, side: Side) -> None:
         self._call("deploy", release.project)
         if not (self.sides[side].runs(release) and self.sides[side].wanted):
-            self.sides[side] = Deployed(release.version, release.sha256, self.replicas, 0)
+            self.sides[side] = Deployed(
+                release.version, release.model_uri, release.sha256, self.replicas, 0
+            )
             self.deploys.append((release.version, side))
 
     def progress(self, release: Release, side: Side) -> Iterator[Progress]:

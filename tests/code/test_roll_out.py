@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from ml.aliases import Alias
-from ml.errors import RolloutRefusedError, StageError
+from ml.errors import BadInputError, RolloutRefusedError, StageError
 from ml.record import Status
+from ml.roll_back import roll_back
 from ml.roll_out import Patience, RollOut
 from ml.target import BusyError, Deployed, Side
 from tests.code.memory_target import Flaw, MemoryAliases, MemoryTarget, release
@@ -71,7 +72,9 @@ def test_the_next_version_takes_over_and_the_old_one_stays_up(world: World) -> N
     assert world.roll_out("2") is Status.DONE
     assert world.target.users_get() == "2"
     assert world.target.live is Side.GREEN
-    assert world.target.sides[Side.BLUE] == Deployed("1", "1" * 64, wanted=2, ready=2)
+    assert world.target.sides[Side.BLUE] == Deployed(
+        "1", "s3://models/1", "1" * 64, wanted=2, ready=2
+    )
     assert world.aliases.names == {Alias.CHAMPION: "2", Alias.PREVIOUS: "1"}
 
 
@@ -240,3 +243,44 @@ def test_two_at_the_same_time_the_second_is_turned_away(world: World) -> None:
     with world.target.hold("parcels"), pytest.raises(BusyError, match="another roll-out"):
         world.roll_out("2")
     assert world.target.users_get() == "1"
+
+
+def _roll_back(world: World) -> None:
+    machine = RollOut(world.target, world.aliases, Patience(pause=0), world.said.append)
+    roll_back(machine, "parcels", lambda deployed: release(deployed.version or ""))
+
+
+def test_rolling_back_swaps_champion_and_previous(world: World) -> None:
+    world.roll_out("2")
+    _roll_back(world)
+    assert world.target.users_get() == "1"
+    assert world.aliases.names == {Alias.CHAMPION: "1", Alias.PREVIOUS: "2"}
+    _roll_back(world)
+    assert world.target.users_get() == "2"
+    assert len(world.target.deploys) == 1  # nothing had to start
+
+
+def test_without_a_version_on_the_other_side_there_is_no_way_back(world: World) -> None:
+    with pytest.raises(BadInputError, match="green side of parcels runs no version"):
+        _roll_back(world)
+    assert world.target.users_get() == "1"
+
+
+def test_a_previous_version_that_answers_wrongly_is_not_gone_back_to(world: World) -> None:
+    world.roll_out("2")
+    world.target.flaw = Flaw(lies={"1"})
+    with pytest.raises(RolloutRefusedError):
+        _roll_back(world)
+    assert world.target.users_get() == "2"
+    assert world.aliases.names == {Alias.CHAMPION: "2", Alias.PREVIOUS: "1"}
+
+
+def test_rolling_back_again_after_the_registry_failed_does_not_swap_twice(world: World) -> None:
+    world.roll_out("2")
+    world.aliases.broken["point champion 1"] = "before"
+    with pytest.raises(ConnectionError):
+        _roll_back(world)
+    world.aliases.broken.clear()
+    _roll_back(world)
+    assert world.target.users_get() == "1"
+    assert world.aliases.names == {Alias.CHAMPION: "1", Alias.PREVIOUS: "2"}

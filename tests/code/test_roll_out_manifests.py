@@ -104,7 +104,8 @@ def _found(**status: int) -> Manifest:
 def test_ready_are_only_instances_of_the_newest_template(
     status: dict[str, int], ready: int
 ) -> None:
-    assert manifests.deployed(_found(**status)) == Deployed("2", "2" * 64, wanted=2, ready=ready)
+    expected = Deployed("2", "s3://models/2", "2" * 64, wanted=2, ready=ready)
+    assert manifests.deployed(_found(**status)) == expected
 
 
 def _pod(state: Manifest | None = None, last: Manifest | None = None, **status: object) -> Manifest:
