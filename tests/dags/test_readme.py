@@ -1,0 +1,54 @@
+"""What dags/README.md tells an author to type works, with the real stages and no cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from adapter.stages import STAGES
+
+from tests.dags.conftest import DAGS, REPO
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout, in which a run may leave its files."""
+    for name in ("dags", "ml", ".venv"):
+        (tmp_path / name).symlink_to(REPO / name)
+    return tmp_path
+
+
+def commands() -> str:
+    """Return the README's first block of commands."""
+    found = re.search(r"```bash\n(.*?)```", (DAGS / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def run(script: str, folder: Path) -> str:
+    clean = {name: text for name, text in os.environ.items() if "AIRFLOW" not in name}
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def outcomes(said: str) -> dict[str, str]:
+    """Return how each stage ended, by the line its task wrote."""
+    return dict(re.findall(rf"\] ({'|'.join(STAGES)}) (done|skipped): file://", said))
+
+
+@pytest.mark.timeout(900)
+def test_dag_runs_without_a_cluster_and_the_second_time_skips(checkout: Path) -> None:
+    said = run(commands(), checkout)
+    assert outcomes(said) == dict.fromkeys(STAGES, "done")
+    assert "state=success" in said
+
+    again = commands().splitlines()
+    said = run("\n".join([again[0], again[-1]]), checkout)
+    assert outcomes(said) == dict.fromkeys(STAGES, "skipped")
+    assert "state=success" in said
