@@ -4,8 +4,9 @@
     charts/generate.py         write both files
     charts/generate.py --check   exit 1 and name the file that is not what values.yaml says
 
-Every key of values.yaml has a comment above it; a comment line `# @schema {...}` is JSON that narrows the key.
-Objects are closed: a key that is not in values.yaml is refused at install, unless its @schema says otherwise.
+Every key of values.yaml has a comment above it; a comment line `# @schema {...}` is JSON that
+narrows the key. Objects are closed: a key that is not in values.yaml is refused at install,
+unless its @schema says otherwise.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Entry:
     """One key of values.yaml: where it is, what it means, what it may be."""
 
     path: tuple[str, ...]
-    default: Any
+    default: object
     meaning: str
     narrowing: Json
 
@@ -119,12 +120,12 @@ class Entry:
         return not isinstance(self.default, dict) or not self.default or "$ref" in self.narrowing
 
 
-class Mistake(Exception):
+class ValuesError(Exception):
     """Something in values.yaml that nothing can be made from; its text is one sentence."""
 
 
 def entries(text: str) -> list[Entry]:
-    """Every key of values.yaml in order; Mistake when one has no comment."""
+    """Every key of values.yaml in order; ValuesError when one has no comment."""
     values = yaml.safe_load(text)
     found: list[Entry] = []
     comments: list[str] = []
@@ -153,13 +154,14 @@ def entries(text: str) -> list[Entry]:
     return found
 
 
-def _look_up(values: Any, path: tuple[str, ...]) -> Any:
+def _look_up(values: Json, path: tuple[str, ...]) -> object:
+    found: Any = values
     for key in path:
-        values = values[key]
-    return values
+        found = found[key]
+    return found
 
 
-def _entry(path: tuple[str, ...], default: Any, comments: list[str], line: int) -> Entry:
+def _entry(path: tuple[str, ...], default: object, comments: list[str], line: int) -> Entry:
     narrowing: Json = {}
     prose: list[str] = []
     for comment in comments:
@@ -168,7 +170,9 @@ def _entry(path: tuple[str, ...], default: Any, comments: list[str], line: int) 
         elif comment:
             prose.append(comment)
     if not prose:
-        raise Mistake(f"values.yaml:{line}: {'.'.join(path)} has no comment: say what it is for.")
+        raise ValuesError(
+            f"values.yaml:{line}: {'.'.join(path)} has no comment: say what it is for."
+        )
     return Entry(path, default, " ".join(prose), narrowing)
 
 
@@ -198,12 +202,12 @@ def _node(entry: Entry) -> Json:
     node: Json = {"description": entry.meaning, **_type(entry), **entry.narrowing}
     if node["type"] == "object" and "additionalProperties" not in node:
         if not entry.default:
-            raise Mistake(
+            raise ValuesError(
                 f"{'.'.join(entry.path)} is an empty map: say with @schema what it holds."
             )
         node |= {"additionalProperties": False, "properties": {}}
     if node["type"] == "array" and "items" not in node:
-        raise Mistake(f"{'.'.join(entry.path)} is a list: say with @schema what it holds.")
+        raise ValuesError(f"{'.'.join(entry.path)} is a list: say with @schema what it holds.")
     return node
 
 
@@ -212,7 +216,9 @@ def _type(entry: Entry) -> Json:
     try:
         return {"type": names[type(entry.default)]}
     except KeyError:
-        raise Mistake(f"{'.'.join(entry.path)} has no type: say with @schema what it is.") from None
+        raise ValuesError(
+            f"{'.'.join(entry.path)} has no type: say with @schema what it is."
+        ) from None
 
 
 def table(found: list[Entry]) -> str:
@@ -220,7 +226,7 @@ def table(found: list[Entry]) -> str:
     lines = [
         "# Values of the chart",
         "",
-        "Made from the comments of `charts/slipway/values.yaml` by `charts/generate.py`; edit those.",
+        "Made by `charts/generate.py` from the comments of `charts/slipway/values.yaml`.",
     ]
     heading = ""
     for entry in found:
@@ -251,8 +257,8 @@ def main() -> int:
     check = parser.parse_args().check
     try:
         wanted = outputs()
-    except Mistake as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+    except ValuesError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     for path in stale:

@@ -57,7 +57,7 @@ def test_images_have_the_same_keys(values: dict[str, Any], component: str) -> No
 def test_every_value_has_a_comment() -> None:
     found = generate.entries((CHART / "values.yaml").read_text())
     assert len(found) > 150
-    with pytest.raises(generate.Mistake, match=r"values.yaml:3: a\.c has no comment"):
+    with pytest.raises(generate.ValuesError, match=r"values.yaml:3: a\.c has no comment"):
         generate.entries("# A group.\na:\n  c: 1\n")
 
 

@@ -26,10 +26,13 @@ def driver() -> ModuleType:
 def migrated(marker: str) -> None:
     """Raise unless the database says that the migration `marker` was completed."""
     with driver().connect("", connect_timeout=3) as connection, connection.cursor() as cursor:
+        # Asked first, because a query of a missing table would fill the server's log with errors.
+        cursor.execute("SELECT to_regclass('slipway_migration')")
+        if cursor.fetchone() == (None,):
+            raise LookupError("no migration is complete")
         cursor.execute("SELECT 1 FROM slipway_migration WHERE id = %s", (marker,))
         if cursor.fetchone() is None:
-            message = f"migration {marker} is not complete"
-            raise LookupError(message)
+            raise LookupError(f"migration {marker} is not complete")
 
 
 def readable(bucket: str) -> None:
