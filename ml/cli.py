@@ -18,6 +18,7 @@ from ml.job import Job, log
 from ml.ledger import run_stage
 from ml.record import Result, Stage, Status
 from ml.settings import Settings
+from ml.threads import cap_threads
 
 app = typer.Typer(
     name="ml",
@@ -218,4 +219,5 @@ def _stop(*_: object) -> None:
 
 def main() -> None:
     """Run the command line."""
+    cap_threads()
     app(prog_name="python -m ml")

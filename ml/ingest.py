@@ -83,21 +83,22 @@ def check(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> li
     the day that is asked for it means that something is wrong.
     """
     for day, manifest in manifests.items():
-        for table in spec.tables:
-            _check_table(spec, manifest, day, table)
-    empty_tables = [t for t in spec.tables if not manifests[as_of].tables[t].rows]
-    if empty_tables:
+        if lacking := [table for table in spec.tables if table not in manifest.tables]:
+            raise BadInputError(f"the partition of {day} has no table '{lacking[0]}'")
+    if empty_tables := [t for t in spec.tables if not manifests[as_of].tables[t].rows]:
         raise BadInputError(
             f"the partition of {as_of} has no rows in {', '.join(empty_tables)}: "
             "land the day again once its data is complete"
         )
-    return [str(d) for d, m in manifests.items() if not m.tables[spec.main_table].rows]
+    empty = {d for d, m in manifests.items() if not m.tables[spec.main_table].rows}
+    for day, manifest in manifests.items():
+        # Where there is no value, a column's type is anyone's guess.
+        for table in spec.tables if day not in empty else ():
+            _check_types(spec, manifest.tables[table], day, table)
+    return sorted(str(day) for day in empty)
 
 
-def _check_table(spec: ProjectSpec, manifest: Manifest, day: date, table: str) -> None:
-    landed = manifest.tables.get(table)
-    if landed is None:
-        raise BadInputError(f"the partition of {day} has no table '{table}'")
+def _check_types(spec: ProjectSpec, landed: LandedTable, day: date, table: str) -> None:
     for column, rule in spec.tables[table].columns.items():
         found = landed.types.get(column)
         if found is None:

@@ -217,7 +217,9 @@ def _read_spec(path: Path) -> ProjectSpec:
     except yaml.YAMLError as error:
         raise BadInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # A misspelt key is also a missing one; the misspelling says more.
+        problems = error.errors(include_url=False)
+        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BadInputError(
             f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,13 +60,14 @@ def connected(job: Job) -> Iterator["MlflowClient"]:
     try:
         yield MlflowClient()
     except MlflowException as error:
-        first_line = str(error).strip().splitlines()[0][:300]
-        raise StageError(f"MLflow at {_without_password(uri)}: {first_line}") from error
+        first_line = str(error).strip().splitlines()[0]
+        sentence = without_password(f"MLflow at {uri}: {first_line}")
+        raise StageError(sentence[:400]) from error
 
 
-def _without_password(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def without_password(text: str) -> str:
+    """Cut `user:password@` out of every address in a text."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def experiment_id(client: "MlflowClient", job: Job) -> str:

@@ -51,7 +51,8 @@ def _proof(job: Job, rules: dict[str, str], name: str, output: Output) -> str:
 def _unproven(job: Job, dataset: Record, rules: dict[str, str]) -> dict[str, Output]:
     proven = job.stores.data.sizes(f"{job.project}/proven/")
     todo: dict[str, tuple[str, Output]] = {}
-    for name, output in dataset.outputs.items():
+    filled = {name: output for name, output in dataset.outputs.items() if output.rows}
+    for name, output in filled.items():
         if (proof := _proof(job, rules, name, output)) not in proven:
             todo.setdefault(proof, (name, output))
     return dict(todo.values())

@@ -1,0 +1,243 @@
+"""The whole pipeline on a made-up project: once, again, over several days, and when damaged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from mlflow import MlflowClient, set_tracking_uri
+from mlflow.entities.model_registry import ModelVersion
+
+from ml.artifact import ArtifactManifest
+from ml.record import Record, Stage
+from ml.serving.artefact import fetch
+from ml.serving.predictors import load
+from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels, statuses
+
+# MLflow's own tables use what SQLAlchemy 2.1 calls outdated.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+ALL = [str(stage) for stage in Stage]
+
+
+def client(workshop: Workshop) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{workshop.folder}/local/mlflow.db")
+
+
+def versions(workshop: Workshop) -> list[ModelVersion]:
+    found = client(workshop).search_model_versions(f"name = '{PROJECT}'")
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def records(workshop: Workshop, stage: str) -> list[Record]:
+    found = (workshop.folder / "local/data" / PROJECT / stage).glob("dt=*/*/record.json")
+    return [Record.model_validate_json(file.read_bytes()) for file in found]
+
+
+def test_the_first_run_does_every_stage(finished: Workshop) -> None:
+    assert statuses((finished.folder / "first.txt").read_text()) == dict.fromkeys(ALL, "done")
+
+
+def test_the_same_day_again_skips_every_stage(finished: Workshop) -> None:
+    before = finished.published()
+    again = finished.run()
+    assert again.returncode == 0, again.stderr
+    assert statuses(again.stdout) == dict.fromkeys(ALL, "skipped")
+    assert finished.published() == before
+    assert len(records(finished, "ingest")) == 1
+    assert len(versions(finished)) == 1
+
+
+def test_the_version_tells_where_it_is_from_and_why_it_was_let_in(finished: Workshop) -> None:
+    (version,) = versions(finished)
+    (trained,) = records(finished, "train")
+    tags = version.tags
+    assert tags["slipway.fingerprint"] == trained.fingerprint
+    assert tags["slipway.sha256"] == trained.facts["sha256"]
+    assert tags["slipway.format"] == "onnx"
+    assert tags["slipway.decision"] == "deploy"
+    assert "AUC" in tags["slipway.reason"]
+    found = client(finished).get_registered_model(PROJECT).aliases
+    assert {alias: str(number) for alias, number in found.items()} == {
+        "challenger": "1",
+        "champion": "1",
+    }
+
+
+def test_mlflow_holds_what_a_reviewer_asks_for(finished: Workshop) -> None:
+    (trained,) = records(finished, "train")
+    run = client(finished).get_run(trained.facts["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["slipway.as_of"] == str(AS_OF)
+    assert run.data.params["logisticregression__max_iter"] == "1000"
+    assert {"auc", "candidate_score", "train_rows"} <= set(run.data.metrics)
+    assert {i.dataset.name for i in run.inputs.dataset_inputs} == {
+        "parcels-train",
+        "parcels-holdout",
+    }
+    decision = json.loads(client_file(finished, run.info.run_id, "decision.json"))
+    assert decision["decision"] == "deploy"
+    assert decision["measured"]["slices"][0]["column"] == "depot"
+
+
+def client_file(workshop: Workshop, run_id: str, name: str) -> str:
+    return Path(client(workshop).download_artifacts(run_id, name)).read_text()
+
+
+def test_the_registered_model_scores_like_the_published_artefact(finished: Workshop) -> None:
+    """What MLflow would load and what is served are the same model."""
+    import mlflow
+
+    (trained,) = records(finished, "train")
+    manifest, content = fetch(trained.facts["artifact"], trained.facts["sha256"])
+    set_tracking_uri(f"sqlite:///{finished.folder}/local/mlflow.db")
+    model = mlflow.pyfunc.load_model(f"models:/{PROJECT}/1")
+    rows = pl.DataFrame(manifest.sample).to_pandas()
+    assert model.metadata.signature.inputs.input_names() == [c.name for c in manifest.columns]
+    assert load(manifest, content)(manifest.sample) == manifest.expected
+    assert model.predict(rows)[:, 1] == pytest.approx(manifest.expected, abs=1e-5)
+
+
+def test_its_requirements_are_pinned(finished: Workshop) -> None:
+    (file,) = (finished.folder / "local/mlflow").rglob("requirements.txt")
+    lines = file.read_text().split()
+    assert {"scikit-learn", "numpy", "pandas"} <= {line.split("==")[0] for line in lines}
+    assert all("==" in line for line in lines)
+
+
+def test_a_new_day_reuses_the_days_before(workshop: Workshop) -> None:
+    """Three days in a row: three datasets, and each day is copied, checked and built once."""
+    workshop.land_window(days=10)
+    for back in (2, 1, 0):
+        done = workshop.run(as_of=AS_OF - timedelta(days=back))
+        assert done.returncode == 0, done.stderr
+    assert len(records(workshop, "ingest")) == 3
+    assert {record.facts["checked"] for record in records(workshop, "validate")} == {8, 1}
+    built = workshop.folder / "local/data" / PROJECT / "build_features"
+    assert len(list(built.glob("day=*/*/features-*.parquet"))) == 10
+    assert len(versions(workshop)) == 3
+    champions = [v for v in versions(workshop) if v.tags["slipway.decision"] == "deploy"]
+    better = [v for v in champions if "better than the champion" in v.tags["slipway.reason"]]
+    assert len(champions) == len(better) + 1
+
+
+def test_a_day_from_before_the_champion_is_no_fair_comparison(workshop: Workshop) -> None:
+    workshop.land_window(days=10)
+    assert workshop.run().returncode == 0
+    older = workshop.run(as_of=AS_OF - timedelta(days=2))
+    assert older.returncode == 0, older.stderr
+    assert "roll_out" not in statuses(older.stdout)
+    (refused,) = [v for v in versions(workshop) if v.tags["slipway.decision"] == "refuse"]
+    assert "no fair comparison" in refused.tags["slipway.reason"]
+
+
+def test_labels_without_meaning_are_refused_with_the_reason_in_mlflow(workshop: Workshop) -> None:
+    file = workshop.project / "model.py"
+    shuffled = '(pl.col("hours") > 24).shuffle(seed=1)'
+    file.write_text(file.read_text().replace('pl.col("hours") > 24', shuffled))
+    workshop.land_window()
+    done = workshop.run()
+    assert done.returncode == 0, done.stderr
+    (version,) = versions(workshop)
+    assert version.tags["slipway.decision"] == "refuse"
+    assert "the least that is asked" in version.tags["slipway.reason"]
+    assert "champion" not in client(workshop).get_registered_model(PROJECT).aliases
+    assert not (workshop.folder / "local/serving").exists()
+
+
+def test_a_damaged_output_is_found_and_named(workshop: Workshop) -> None:
+    workshop.land_window()
+    assert workshop.run().returncode == 0
+    (train,) = (workshop.folder / "local/data" / PROJECT / "split").rglob("train-*.parquet")
+    train.write_bytes(train.read_bytes()[:-1] + b"!")
+    done = workshop.run()
+    assert done.returncode == 3
+    assert train.name in done.stderr
+    assert "run split again" in done.stderr
+
+
+def test_two_workers_at_once_publish_one_of_each(workshop: Workshop) -> None:
+    workshop.land_window()
+    record = ""
+    with ThreadPoolExecutor(2) as pool:
+        for stage in ALL[:-1]:
+            pair = [pool.submit(step, workshop, stage, record) for _ in range(2)]
+            assert [p.result().returncode for p in pair] == [0, 0], [p.result() for p in pair]
+            record = workshop.result()["record"]
+    for stage in ALL[:-1]:
+        assert len(records(workshop, stage)) == 1, stage
+    assert len(versions(workshop)) == 1
+    experiment = client(workshop).get_experiment_by_name(PROJECT)
+    assert experiment is not None
+    assert len(client(workshop).search_runs([experiment.experiment_id])) == 1
+
+
+def step(workshop: Workshop, stage: str, record: str) -> subprocess.CompletedProcess[str]:
+    after = ("--upstream", record) if record else ()
+    return workshop.ml(stage, "-p", PROJECT, "--as-of", str(AS_OF), *after)
+
+
+def test_every_result_fits_into_a_termination_message(finished: Workshop) -> None:
+    (evaluated,) = records(finished, "evaluate")
+    done = finished.ml(
+        *("evaluate", "-p", PROJECT, "--as-of", str(AS_OF)),
+        *("--upstream", evaluated.inputs[0]),
+    )
+    assert done.returncode == 0, done.stderr
+    result = finished.result()
+    assert result["status"] == "skipped"
+    assert result["decision"] == "deploy"
+    assert 0.5 < result["candidate_score"] <= 1
+
+
+def test_an_estimator_that_onnx_cannot_express_is_served_as_it_is(workshop: Workshop) -> None:
+    file = workshop.project / "model.py"
+    text = file.read_text()
+    text = text.replace("LogisticRegression(max_iter=1000)", "QuadraticDiscriminantAnalysis()")
+    text = text.replace(
+        "from sklearn.linear_model import LogisticRegression",
+        "from sklearn.naive_bayes import ComplementNB\n"
+        "    from sklearn.calibration import CalibratedClassifierCV",
+    ).replace("QuadraticDiscriminantAnalysis()", "CalibratedClassifierCV(ComplementNB(), cv=3)")
+    file.write_text(text)
+    workshop.land_window()
+    done = workshop.run()
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest(workshop)
+    assert (manifest.format, manifest.file) in {
+        ("sklearn", "model.skops"),
+        ("onnx", "model.onnx"),
+    }
+
+
+def read_manifest(workshop: Workshop) -> ArtifactManifest:
+    (file,) = (workshop.folder / "local/models").rglob("manifest.json")
+    return ArtifactManifest.model_validate_json(file.read_bytes())
+
+
+def test_the_sample_is_real_rows_with_typed_columns(finished: Workshop) -> None:
+    manifest = read_manifest(finished)
+    assert [(c.name, c.type, c.nullable) for c in manifest.columns] == [
+        ("depot", "str", False),
+        ("weight", "float", True),
+        ("stops", "int", False),
+    ]
+    first = parcels(AS_OF - timedelta(days=1)).row(0, named=True)
+    assert manifest.sample[0]["depot"] == first["depot"]
+    assert manifest.sample[0]["weight"] == pytest.approx(first["weight"], abs=1e-5)
+
+
+def test_starting_a_data_stage_loads_no_model_library() -> None:
+    """A pod's start-up counts: ingest must not pay for what train needs."""
+    code = "import sys, ml.cli, ml.ingest; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"mlflow", "sklearn", "pandas", "pandera", "polars", "numpy", "onnxruntime", "scipy"}
+    assert heavy & set(loaded) == set()
