@@ -229,6 +229,7 @@ def ended(name: str) -> Ended:
             message = status["containerStatuses"][0]["state"]["terminated"].get("message", "")
             result = json.loads(message) if message.startswith("{") else {}
             return Ended(status["phase"], result, kubectl("logs", name))
+        assert "ImagePullBackOff" not in json.dumps(status), f"{name}: {status}"
         time.sleep(1)
     raise AssertionError(f"pod {name} did not end: {kubectl('logs', name, '--tail=20')}")
 

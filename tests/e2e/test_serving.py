@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 def parcels() -> Iterator[Parcels]:
     """A project whose version 1 serves."""
     made = Parcels()
-    first = made.register(seed=0)
-    done = made.roll_out(first)
     try:
+        first = made.register(seed=0)
+        done = made.roll_out(first)
         assert done.phase == "Succeeded", done.log
         assert done.result["status"] == "done"
         assert done.result["version"] == first
