@@ -1,5 +1,6 @@
 """From a fitted estimator to the file that is served: ONNX if it scores the same, else skops."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -135,7 +136,10 @@ def _to_onnx(candidate: Candidate) -> bytes:
         for c in candidate.columns
     ]
     options = {id(candidate.estimator): {"zipmap": False}}
-    graph = to_onnx(candidate.estimator, initial_types=inputs, options=options)
+    with warnings.catch_warnings():
+        # What the converter's own libraries deprecate says nothing about the model.
+        warnings.simplefilter("ignore")
+        graph = to_onnx(candidate.estimator, initial_types=inputs, options=options)
     return bytes(graph.SerializeToString())
 
 

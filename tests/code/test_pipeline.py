@@ -77,6 +77,7 @@ def test_mlflow_holds_what_a_reviewer_asks_for(finished: Workshop) -> None:
     assert run.data.tags["slipway.as_of"] == str(AS_OF)
     assert run.data.params["logisticregression__max_iter"] == "1000"
     assert {"auc", "candidate_score", "train_rows"} <= set(run.data.metrics)
+    assert run.inputs is not None
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {
         "parcels-train",
         "parcels-holdout",
