@@ -22,6 +22,7 @@ AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES: "1"
 AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL: "30"
 AIRFLOW__KUBERNETES_EXECUTOR__ASYNC_POD_CREATION: "True"
 AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE: {{ .Release.Namespace }}
+AIRFLOW__KUBERNETES_EXECUTOR__POD_CREATION_MAX_CONCURRENCY: "16"
 AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE: {{ $pods }}/task.yaml
 AIRFLOW__KUBERNETES_EXECUTOR__TASK_PUBLISH_MAX_RETRIES: "5"
 AIRFLOW__KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE: "32"
@@ -183,7 +184,8 @@ is noticed after at most 25 + 2 x 15 = 55 s. Call with a job type.
 startupProbe:
   exec:
     command: [python, /opt/slipway-scripts/heartbeat.py, {{ . }}, "25"]
-  periodSeconds: 4
+  initialDelaySeconds: 6
+  periodSeconds: 3
   timeoutSeconds: 10
   failureThreshold: 45
 livenessProbe:

@@ -121,6 +121,23 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/*
+Copies of one component on different nodes where there are some, unless the values say how to spread them.
+Call with (list $ component workload).
+*/}}
+{{- define "slipway.spread" -}}
+{{- if and (gt (int (index . 2).replicas) 1) (not (hasKey (index . 2).pod "topologySpreadConstraints")) -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "slipway.selectorLabels" . | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+{{- end -}}
+{{- end -}}
+
 {{- define "slipway.podAnnotations" -}}
 {{- with .podAnnotations }}
 {{ toYaml . }}

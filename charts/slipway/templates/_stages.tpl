@@ -44,7 +44,7 @@ spec:
         - name: SLIPWAY_RESULT_PATH
           value: /dev/termination-log
         {{- index . 3 | nindent 8 }}
-        {{- include "slipway.extraEnv" $workload | nindent 8 }}
+        {{- with include "slipway.extraEnv" $workload | trim }}{{ . | nindent 8 }}{{ end }}
       resources:
         {{- toYaml $workload.resources | nindent 8 }}
       volumeMounts:
@@ -100,7 +100,7 @@ spec:
         {{- include "slipway.airflow.configEnvFrom" . | nindent 8 }}
       env:
         {{- include "slipway.airflow.logEnv" . | nindent 8 }}
-        {{- include "slipway.extraEnv" $workload | nindent 8 }}
+        {{- with include "slipway.extraEnv" $workload | trim }}{{ . | nindent 8 }}{{ end }}
       resources:
         {{- toYaml $workload.resources | nindent 8 }}
       volumeMounts:
