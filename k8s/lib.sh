@@ -42,7 +42,7 @@ with_progress() {
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.5
         if ((SECONDS - started >= next)); then
-            say "    $name: $((SECONDS - started)) s, $(wc -l <"$log") lines in $log"
+            say "    $name: $((SECONDS - started)) s, $(wc -l <"$log") ${PROGRESS_UNIT:-lines in $log}"
             next=$((next + 15))
         fi
     done
