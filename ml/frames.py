@@ -38,12 +38,16 @@ def _kind(dtype: pl.DataType) -> ColumnType:
 
 def for_estimator(frame: pl.DataFrame, columns: list[Column]) -> "pd.DataFrame":
     """Give scikit-learn a pandas table: missing numbers NaN, missing strings ''."""
+    import pandas as pd
+
     chosen = frame.select(
         pl.col(c.name).fill_null("") if c.type == "str" else pl.col(c.name) for c in columns
     )
     # Doubles that hold 32-bit values: what is fitted is what the served graph sees, and a caller
     # of the MLflow model may pass ordinary doubles.
-    return chosen.with_columns(pl.col(pl.Float32).cast(pl.Float64)).to_pandas()
+    doubles = chosen.with_columns(pl.col(pl.Float32).cast(pl.Float64))
+    # Column by column, as polars' own conversion of a whole table needs pyarrow.
+    return pd.DataFrame({column.name: column.to_numpy() for column in doubles})
 
 
 def as_rows(frame: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
