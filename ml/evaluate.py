@@ -23,7 +23,7 @@ from ml.serving.artefact import ArtefactError, fetch
 from ml.serving.predictors import Predictor, load
 from ml.split import HOLDOUT
 from ml.tables import from_parquet
-from ml.tracking import Champion, champion, connected
+from ml.tracking import Champion, champion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,8 +82,7 @@ def run(job: Job) -> Result:
     """Evaluate the candidate that train published."""
     spec = read_project(job.project, job.settings.projects_path).spec
     trained = upstream(job, Stage.TRAIN)
-    with connected(job) as client:
-        current = champion(client, job.project)
+    current = champion(job)
     key = fingerprint(
         stage=Stage.EVALUATE,
         candidate=trained.fingerprint,

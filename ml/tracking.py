@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 TAG = "slipway."
+# What MLflow answers where a model, or its alias, does not exist.
+NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # An MLflow that is away should fail the stage in about a minute; the scheduler tries again.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
@@ -97,19 +99,39 @@ def _artifacts_beside(job: Job) -> str | None:
     return (database.parent / "mlflow" / job.project).as_uri()
 
 
-def champion(client: "MlflowClient", project: str) -> Champion | None:
+def champion(job: Job) -> Champion | None:
     """Find the version under the alias champion; None when there is none yet."""
+    if job.settings.tracking_uri.startswith(("http://", "https://")):
+        return _champion_of_server(job.settings.tracking_uri, job.project)
     from mlflow.exceptions import MlflowException
 
+    with connected(job) as client:
+        try:
+            version = client.get_model_version_by_alias(job.project, Alias.CHAMPION)
+        except MlflowException as error:
+            if error.error_code in NO_CHAMPION:
+                return None
+            raise
+    return _champion(str(version.version), version.tags)
+
+
+def _champion_of_server(uri: str, project: str) -> Champion | None:
+    """Ask the server's REST API, as loading MLflow's client for one question takes seconds."""
+    from ml.mlflow_rest import RestError, get
+
     try:
-        version = client.get_model_version_by_alias(project, Alias.CHAMPION)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        question = {"name": project, "alias": str(Alias.CHAMPION)}
+        found = get(uri, "registered-models/alias", question)["model_version"]
+    except RestError as error:
+        if error.code in NO_CHAMPION:
             return None
-        raise
-    tags = version.tags
+        raise StageError(without_password(f"MLflow at {uri}: {error}")) from error
+    return _champion(found["version"], {tag["key"]: tag["value"] for tag in found.get("tags", [])})
+
+
+def _champion(version: str, tags: Mapping[str, str]) -> Champion:
     return Champion(
-        version=str(version.version),
+        version=version,
         sha256=tags.get(f"{TAG}sha256", ""),
         artifact=tags.get(f"{TAG}artifact", ""),
         fingerprint=tags.get(f"{TAG}fingerprint", ""),
