@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from ml.errors import StageError
-from ml.job import Job, log
+from ml.job import Job, doing, log
 from ml.ledger import run_stage
 from ml.record import Result, Stage, Status
 from ml.settings import Settings
@@ -108,7 +109,11 @@ def run(as_of: AsOf, project: Project = "flights") -> None:
     """Do every stage in order, in this process: the whole pipeline on a laptop."""
     from ml.pipeline import run_pipeline
 
-    at_edge("run", project, as_of.date(), lambda job: run_pipeline(job, print_result))
+    def work(job: Job) -> None:
+        run_pipeline(job, print_result)
+        log_usage()
+
+    at_edge("run", project, as_of.date(), work)
 
 
 @app.command()
@@ -139,6 +144,7 @@ def stage(name: Stage, project: str, as_of: datetime, upstream: str | None = Non
 
     def work(job: Job) -> None:
         result = run_stage(name, job)
+        log_usage()
         deliver(result, job.settings.result_path)
         print_result(result)
 
@@ -167,6 +173,13 @@ def at_edge(
             failed = Result(stage=Stage(name), status=Status.FAILED, error=sentence)
             deliver(failed, settings.result_path)
         raise typer.Exit(error.exit_code if isinstance(error, StageError) else 1) from None
+
+
+def log_usage() -> None:
+    """Say what the process has needed, for whoever sets requests and limits."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss >> 10
+    log.info("took %.1f s of CPU and at most %d MiB of memory", cpu, peak)
 
 
 def describe(error: Exception) -> str:
@@ -199,12 +212,13 @@ def start_logging(name: str, project: str, as_of: date) -> None:
     class Elapsed(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             record.elapsed = time.monotonic() - started
+            record.stage = doing.get() or name
             return True
 
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(Elapsed())
     context = {k: os.environ.get(f"SLIPWAY_{k.upper()}") for k in ("dag_id", "airflow_run_id")}
-    labels = {"stage": name, "project": project, "as_of": as_of} | context
+    labels = {"stage": "%(stage)s", "project": project, "as_of": as_of} | context
     prefix = " ".join(f"{key}={value}" for key, value in labels.items() if value)
     handler.setFormatter(logging.Formatter(f"{prefix} t=%(elapsed).1fs %(message)s"))
     log.handlers[:] = [handler]

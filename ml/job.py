@@ -1,6 +1,7 @@
 """One stage's assignment: which project, which day, where its inputs are."""
 
 import logging
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,6 +9,8 @@ from ml.settings import Settings
 from ml.store import Stores
 
 log = logging.getLogger("slipway")
+# The stage whose work is being logged; `run` does several in one process.
+doing: ContextVar[str] = ContextVar("doing", default="")
 
 
 @dataclass(frozen=True)

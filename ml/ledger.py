@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ml.errors import BadInputError, StageError
-from ml.job import Job, log
+from ml.job import Job, doing, log
 from ml.record import Fact, Output, Record, Result, Stage, Status
 from ml.store import Store, sha256
 
@@ -176,4 +176,5 @@ def run_stage(stage: Stage, job: Job) -> Result:
         run: Callable[[Job], Result] = importlib.import_module(f"ml.{stage}").run
     except ModuleNotFoundError as error:
         raise StageError(f"{stage} needs the package {error.name}, which is not here") from error
+    doing.set(stage)
     return run(job)
