@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 TAG = "slipway."
-# What MLflow answers where a model, or its alias, does not exist.
-NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # An MLflow that is away should fail the stage in about a minute; the scheduler tries again.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
@@ -100,38 +98,41 @@ def _artifacts_beside(job: Job) -> str | None:
 
 
 def champion(job: Job) -> Champion | None:
-    """Find the version under the alias champion; None when there is none yet."""
+    """Find the version under the alias champion; None when there is none yet.
+
+    The model is searched for by name: MLflow forbids a user without rights on everything to ask
+    for one that does not exist, and a search just finds nothing.
+    """
     if job.settings.tracking_uri.startswith(("http://", "https://")):
         return _champion_of_server(job.settings.tracking_uri, job.project)
-    from mlflow.exceptions import MlflowException
-
     with connected(job) as client:
-        try:
-            version = client.get_model_version_by_alias(job.project, Alias.CHAMPION)
-        except MlflowException as error:
-            if error.error_code in NO_CHAMPION:
-                return None
-            raise
-    return _champion(str(version.version), version.tags)
+        models = client.search_registered_models(f"name = '{job.project}'")
+        number = models[0].aliases.get(Alias.CHAMPION) if models else None
+        if number is None:
+            return None
+        return _champion(number, client.get_model_version(job.project, number).tags)
 
 
 def _champion_of_server(uri: str, project: str) -> Champion | None:
-    """Ask the server's REST API, as loading MLflow's client for one question takes seconds."""
+    """Ask the server's REST API, as loading MLflow's client for two questions takes seconds."""
     from ml.mlflow_rest import RestError, get
 
     try:
-        question = {"name": project, "alias": str(Alias.CHAMPION)}
-        found = get(uri, "registered-models/alias", question)["model_version"]
-    except RestError as error:
-        if error.code in NO_CHAMPION:
+        found = get(uri, "registered-models/search", {"filter": f"name = '{project}'"})
+        aliases = [a for m in found.get("registered_models", []) for a in m.get("aliases", [])]
+        number = next((a["version"] for a in aliases if a["alias"] == Alias.CHAMPION), None)
+        if number is None:
             return None
+        question = {"name": project, "version": str(number)}
+        version = get(uri, "model-versions/get", question)["model_version"]
+    except RestError as error:
         raise StageError(without_password(f"MLflow at {uri}: {error}")) from error
-    return _champion(found["version"], {tag["key"]: tag["value"] for tag in found.get("tags", [])})
+    return _champion(number, {tag["key"]: tag["value"] for tag in version.get("tags", [])})
 
 
-def _champion(version: str, tags: Mapping[str, str]) -> Champion:
+def _champion(version: str | int, tags: Mapping[str, str]) -> Champion:
     return Champion(
-        version=version,
+        version=str(version),
         sha256=tags.get(f"{TAG}sha256", ""),
         artifact=tags.get(f"{TAG}artifact", ""),
         fingerprint=tags.get(f"{TAG}fingerprint", ""),
