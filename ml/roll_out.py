@@ -29,7 +29,7 @@ class Patience:
 
     ready: float = 300
     users_way: float = 60
-    pause: float = 0.3
+    pause: float = 0.1
     # Answers in a row over the users' way that must come from the new version.
     steady: int = 5
 

@@ -42,7 +42,7 @@ _MERGE = "application/merge-patch+json"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # Seconds for one call to the API, and for one look at a side that does not change.
 _CALL = 30
-_LOOK = 3
+_LOOK = 1
 _PREDICT = urllib3.Timeout(connect=5, read=20)
 # A pod's network may need some seconds before it lets the first connection through.
 _RETRY = urllib3.Retry(total=None, connect=6, read=0, redirect=0, status=0, backoff_factor=0.2)
