@@ -13,8 +13,12 @@ import sys
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-FORKING = frozenset({"scheduler", "dag-processor"})
-MODULES = ("adapter.pod_stage", "adapter.pipeline", "adapter.projects", "adapter.gate")
+DAG_FILES = ("adapter.pod_stage", "adapter.pipeline", "adapter.projects", "adapter.gate")
+# A worker of the scheduler also looks for partitions and uploads the tasks' logs.
+FORKING = {
+    "scheduler": (*DAG_FILES, "airflow.providers.amazon.aws.hooks.s3"),
+    "dag-processor": DAG_FILES,
+}
 
 
 class Preload:
@@ -26,9 +30,8 @@ class Preload:
 
         The command line tells: the component itself does not know its kind this early.
         """
-        if FORKING.intersection(sys.argv[1:2]):
-            for module in MODULES:
-                importlib.import_module(module)
+        for module in FORKING.get("".join(sys.argv[1:2]), ()):
+            importlib.import_module(module)
 
 
 class PreloadPlugin(AirflowPlugin):
