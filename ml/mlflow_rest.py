@@ -48,9 +48,12 @@ def _login() -> dict[str, str]:
     name = os.environ.get("MLFLOW_TRACKING_USERNAME")
     if not name:
         return {}
-    password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
-    token = base64.b64encode(f"{name}:{password}".encode()).decode()
-    return {"Authorization": f"Basic {token}"}
+    return {"Authorization": authorization(name, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))}
+
+
+def authorization(name: str, password: str) -> str:
+    """Write the header of HTTP's basic login."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 def _refusal(error: urllib.error.HTTPError) -> RestError:
