@@ -17,7 +17,7 @@ import boto3
 import httpx
 import yaml
 
-from k8s.access import kubectl, kubectl_json, mlflow, port_forward, secret
+from k8s.access import kubectl, kubectl_json, login, port_forward, secret
 from ml.artifact import ArtifactManifest
 from ml.record import Record, Stage
 from tests.code.small_model import publish
@@ -232,6 +232,16 @@ def ended(name: str) -> Ended:
         assert "ImagePullBackOff" not in json.dumps(status), f"{name}: {status}"
         time.sleep(1)
     raise AssertionError(f"pod {name} did not end: {kubectl('logs', name, '--tail=20')}")
+
+
+@contextmanager
+def mlflow() -> Iterator[httpx.Client]:
+    """A client of MLflow as the stages' own user, who owns what it registers."""
+    user = login("slipway-mlflow-stages")
+    with port_forward("slipway-mlflow", 5000) as url:
+        auth = (user.username, user.password)
+        with httpx.Client(base_url=url, auth=auth, timeout=60) as client:
+            yield client
 
 
 @contextmanager
