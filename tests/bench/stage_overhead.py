@@ -53,10 +53,12 @@ def overheads(
     `tasks` are Airflow's task instances, `upstream` the tasks right before each task.
     """
     by_id = {task["task_id"]: task for task in tasks}
+    # A task that was tried again has several pods: its times are those of the last.
+    last = {task_of(pod): pod for pod in sorted(pods, key=created)}
     rows = []
-    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
-        task = by_id[pod["metadata"]["labels"]["slipway.dev/task"]]
-        ends = [by_id[before]["end_date"] for before in upstream[task["task_id"]]]
+    for task_id, pod in sorted(last.items(), key=lambda item: created(item[1])):
+        task = by_id[task_id]
+        ends = [by_id[before]["end_date"] for before in upstream[task_id]]
         rows.append(_row(task, max(seconds(end) for end in ends if end), pod))
     return rows
 
@@ -72,6 +74,16 @@ def _row(task: dict[str, Any], runnable: float, pod: dict[str, Any]) -> Overhead
         own=round(finished - started, 2),
         notice=round(seconds(task["end_date"]) - finished, 2),
     )
+
+
+def task_of(pod: dict[str, Any]) -> str:
+    """Return the task that a pod was started for."""
+    return str(pod["metadata"]["labels"]["slipway.dev/task"])
+
+
+def created(pod: dict[str, Any]) -> str:
+    """Return when a pod was made, as a text that sorts."""
+    return str(pod["metadata"]["creationTimestamp"])
 
 
 def seconds(when: str) -> float:
