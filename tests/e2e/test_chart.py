@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from k8s import access
-from k8s.access import airflow, kubectl, kubectl_json, mlflow
+from k8s.access import kubectl_json
 from tests.chart.rendering import CHART
 from tests.chart.test_network import PATHS
 from tests.e2e import network_probe
 
 pytestmark = pytest.mark.e2e
 
-AGAIN = "slipway-again"
 RELEASE_SECRETS = "app.kubernetes.io/managed-by=Helm"
 
 
@@ -93,9 +88,8 @@ def addresses() -> dict[str, str]:
         "airflow-triggerer": f"{pod_address('airflow-triggerer')}:8794",
         "serving": f"{serving[0]['metadata']['name']}:8080",
         "kube": f"{api['addresses'][0]['ip']}:{api['ports'][0]['port']}",
-        # Ports that no row may reach: the console, and the scheduler's health.
+        # A port that no row may reach.
         "console": "slipway-minio:9001",
-        "health": f"{pod_address('airflow-scheduler')}:8974",
     }
 
 
@@ -128,80 +122,3 @@ def test_every_component_reaches_what_it_needs_and_nothing_else(demo: str) -> No
     with network_probe.running(pods):
         reached = network_probe.reached()
     assert reached == PATHS | {"stranger": {"kube"}}
-
-
-@pytest.fixture
-def again(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A restricted namespace of its own for a second release, removed afterwards."""
-    values = kubectl_json_of_release("slipway")
-    monkeypatch.setattr(access, "NAMESPACE", AGAIN)
-    kubectl("delete", "namespace", AGAIN, "--ignore-not-found", "--wait=true")
-    kubectl("create", "namespace", AGAIN)
-    kubectl("label", "namespace", AGAIN, "pod-security.kubernetes.io/enforce=restricted")
-    yield json.dumps(values)
-    kubectl("delete", "namespace", AGAIN, "--wait=false")
-
-
-def kubectl_json_of_release(name: str) -> dict[str, Any]:
-    """The values that the release was installed with."""
-    values: dict[str, Any] = json.loads(helm("get", "values", name, "-o", "json")) or {}
-    return values
-
-
-def test_plain_manifests_are_accepted_without_a_warning(
-    demo: str,  # noqa: ARG001
-    again: str,
-    tmp_path: Path,
-) -> None:
-    values = tmp_path / "values.yaml"
-    values.write_text(again)
-    kubectl("label", "namespace", AGAIN, "pod-security.kubernetes.io/warn=restricted")
-    manifests = helm("template", "slipway", str(CHART), "--values", str(values), "--skip-tests")
-    done = subprocess.run(
-        ["kubectl", "--namespace", AGAIN, "apply", "--dry-run=server", "-f", "-"],
-        input=manifests,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-
-
-def install(values: Path) -> float:
-    """Install the chart, wait until all is ready, and return the seconds it took."""
-    start = time.monotonic()
-    helm("install", "slipway", str(CHART), "--values", str(values), "--wait", "--timeout", "8m")
-    return time.monotonic() - start
-
-
-def leave_traces() -> None:
-    """A run of a DAG that stays queued, and a registered model."""
-    with airflow() as client:
-        client.trigger("ml_training_pipeline", "kept", "2013-05-01T00:00:00Z", {})
-    with mlflow() as client:
-        made = client.post("/api/2.0/mlflow/registered-models/create", json={"name": "kept"})
-        made.raise_for_status()
-
-
-def assert_traces() -> None:
-    with airflow() as client:
-        run = client.get("/dags/ml_training_pipeline/dagRuns/kept")
-        assert run["dag_run_id"] == "kept"
-    with mlflow() as client:
-        found = client.get("/api/2.0/mlflow/registered-models/get", params={"name": "kept"})
-        found.raise_for_status()
-
-
-def test_a_reinstall_finds_its_runs_and_models(demo: str, again: str, tmp_path: Path) -> None:  # noqa: ARG001
-    values = tmp_path / "values.yaml"
-    values.write_text(again)
-    first = install(values)
-    leave_traces()
-    secrets = release_secrets()
-    helm("uninstall", "slipway", "--wait", "--timeout", "3m")
-    assert release_secrets() == secrets, "uninstall must keep what opens the volumes"
-    second = install(values)
-    assert release_secrets() == secrets
-    assert_traces()
-    print(f"installed in {first:.0f} s, reinstalled in {second:.0f} s")

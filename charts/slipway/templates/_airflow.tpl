@@ -30,7 +30,6 @@ AIRFLOW__LOGGING__DELETE_LOCAL_LOGS: "True"
 AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER: s3://{{ .Values.objectStore.buckets.logs }}
 AIRFLOW__LOGGING__REMOTE_LOGGING: "True"
 AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID: minio_logs
-AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK: "True"
 # A launch that died with its scheduler is picked up, and finds its pod again, within a minute.
 AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL: "30"
 AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME: "0.2"
@@ -177,8 +176,9 @@ The init container that waits for the migration of exactly this release's image 
 {{- end -}}
 
 {{/*
-Probes of a process without a port: they ask the database for its heartbeat. Airflow beats every 5 s; silence
-is noticed after at most 25 + 2 x 15 = 55 s. Call with a job type.
+Probes of the processes that are no server: they ask the database for the heartbeat. Airflow beats every 5 s;
+silence is noticed after at most 25 + 2 x 15 = 55 s. Unlike the scheduler's own health port, this says "alive" while
+the database is away: a restart would not bring it back, and would lose what is being launched. Call with a job type.
 */}}
 {{- define "slipway.airflow.heartbeatProbes" -}}
 startupProbe:
@@ -194,6 +194,8 @@ livenessProbe:
   periodSeconds: 15
   timeoutSeconds: 10
   failureThreshold: 2
+  # What hangs does not tidy up.
+  terminationGracePeriodSeconds: 10
 {{- end -}}
 
 {{/*
