@@ -45,8 +45,8 @@ def memory() -> str:
 
 
 def overhead() -> str:
-    """Return the table of each stage's time beside its own code's."""
-    return stage_overhead.markdown(stage_overhead.measure())
+    """Return the table of each stage's time beside its own code's, of the latest green run."""
+    return f"```\n{stage_overhead.table(stage_overhead.measure(None))}\n```"
 
 
 def page() -> str:
@@ -66,7 +66,8 @@ Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; not edited by hand. Mac
 
 ## What launching a stage costs
 
-Time of each task of a warm `ml_training_pipeline` run that its container did not spend running.
+Seconds of a warm `ml_training_pipeline` run, stage by stage, that its container did not spend
+running.
 
 {overhead()}
 

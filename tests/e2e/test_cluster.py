@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_service_name_is_resolved_and_answers_across_nodes(cluster: Cluster) -> 
 
 
 def test_volume_is_bound_and_keeps_its_content(cluster: Cluster) -> None:
-    claim = {
+    claim: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "kept"},
@@ -87,11 +88,11 @@ def test_volume_is_bound_and_keeps_its_content(cluster: Cluster) -> None:
             "resources": {"requests": {"storage": "1Mi"}},
         },
     }
-    volume = {
+    volume: dict[str, Any] = {
         "volumes": [{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}],
         "securityContext": {"runAsUser": 10001, "runAsGroup": 0},
     }
-    mount = {"volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
+    mount: dict[str, Any] = {"volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
     cluster.apply(claim, pod("writer", container=mount, **volume))
     cluster.wait_ready("writer")
     assert cluster.get("pvc", "kept")["spec"]["storageClassName"] == "standard"
