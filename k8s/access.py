@@ -124,6 +124,10 @@ class Airflow:
             base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
     def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """GET a path under /api/v2 and return the JSON object; raises httpx.HTTPStatusError."""
         answer = self._client.get(path, params=params)
@@ -161,7 +165,11 @@ class Airflow:
 def airflow() -> Iterator[Airflow]:
     """A client of the release's Airflow, as the generated administrator."""
     with port_forward("slipway-airflow", 8080) as url:
-        yield Airflow(url, login("slipway-airflow-admin"))
+        client = Airflow(url, login("slipway-airflow-admin"))
+        try:
+            yield client
+        finally:
+            client.close()
 
 
 @contextmanager
