@@ -46,7 +46,6 @@ test: .venv ## run every test, the ones on the kind cluster included
 	k8s/toolchain/build helm helm3
 	$(CLUSTER) $(PYTHON) -m pytest -m "not e2e"
 	$(MAKE) up
-	k8s/toolchain/build registry
 	$(CLUSTER) $(PYTHON) -m pytest -m e2e
 
 .PHONY: check

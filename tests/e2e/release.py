@@ -64,9 +64,10 @@ def finished_run(client: Airflow, run_id: str, timeout_s: float = 420) -> str:
     return wait_until(f"run {run_id} to finish", state, timeout_s)
 
 
-def train(client: Airflow, project: str, day: str, run_id: str) -> str:
-    """Start a run of the day beside any other run of it, and return its id."""
+def train(client: Airflow, project: str, day: str, why: str) -> str:
+    """Start a run of the day beside any other run of it, and return its id, new each time."""
     client.unpause(DAG_ID)
+    run_id = f"{why}__{day}__{time.time():.0f}"
     client.trigger(DAG_ID, run_id, None, {"project": project, "as_of": day})
     return run_id
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -83,7 +82,8 @@ def test_every_task_log_is_readable_after_its_pod_is_gone(client: Airflow) -> No
     for pod in stage_pods("flights", "train"):
         kubectl("delete", "pod", pod["metadata"]["name"])
     for task in client.task_instances(DAG_ID, run["dag_run_id"]):
-        if task["state"] == "success":
+        # Airflow ends `fin`, which does nothing, without running it: it has no log.
+        if task["state"] == "success" and task["task_id"] != "fin":
             assert log_of(client, run["dag_run_id"], task["task_id"]).strip("[] ")
     assert "stage=train" in log_of(client, run["dag_run_id"], TASK_OF["train"])
 
@@ -102,7 +102,7 @@ def test_registered_version_carries_its_story(demo: str) -> None:  # noqa: ARG00
 
 def test_same_date_twice_is_one_dataset_and_one_version(client: Airflow) -> None:
     before = len(versions("flights"))
-    run_id = train(client, "flights", AS_OF, f"again__{AS_OF}")
+    run_id = train(client, "flights", AS_OF, "again")
     assert finished_run(client, run_id) == "success"
     statuses = {stage: result(client, run_id, TASK_OF[stage])["status"] for stage in STAGES}
     assert statuses == dict.fromkeys(STAGES, "skipped")
@@ -112,7 +112,6 @@ def test_same_date_twice_is_one_dataset_and_one_version(client: Airflow) -> None
 
 def test_backfill_of_three_days_is_three_datasets(client: Airflow) -> None:
     days = ["2013-03-01", "2013-03-02", "2013-03-03"]
-    sides_before = alias("flights", "champion")
     answer = client.send(
         "POST",
         "/backfills",
@@ -129,11 +128,10 @@ def test_backfill_of_three_days_is_three_datasets(client: Airflow) -> None:
         run = wait_until(f"a run of {day}", partial(find_run, client, f"{day}T00:00:00Z"), 120)
         assert finished_run(client, run["dag_run_id"]) == "success"
     assert [len(records("flights", "split", day)) for day in days] == [1, 1, 1]
-    decisions = Counter(tags(version)["slipway.decision"] for version in versions("flights"))
+    found = [tags(version) for version in versions("flights")]
+    assert len({one["slipway.fingerprint"] for one in found}) == len(found)
     deployed = [v for v in versions("flights") if tags(v)["slipway.decision"] == "deploy"]
     assert alias("flights", "champion") == deployed[-1]["version"]
-    assert sum(decisions.values()) == 3
-    assert sides_before is not None
 
 
 def test_shuffled_labels_are_refused_and_nothing_is_deployed(
@@ -144,7 +142,7 @@ def test_shuffled_labels_are_refused_and_nothing_is_deployed(
     run_id = train_when_known(client, "flights_shuffled", AS_OF)
     assert finished_run(client, run_id) == "success"
     assert states(client, run_id)["deployment.roll_out"] == "skipped"
-    (version,) = versions("flights_shuffled")
+    version = versions("flights_shuffled")[-1]
     assert tags(version)["slipway.decision"] == "refuse"
     assert tags(version)["slipway.reason"]
     assert alias("flights_shuffled", "champion") is None
@@ -161,7 +159,7 @@ def train_when_known(client: Airflow, project: str, day: str) -> str:
         ),
         240,
     )
-    return train(client, project, day, f"{project}__{day}")
+    return train(client, project, day, "known")
 
 
 def test_server_that_cannot_load_its_model_never_becomes_champion(
@@ -171,18 +169,20 @@ def test_server_that_cannot_load_its_model_never_becomes_champion(
     land(clock, "flights_eager")
     first = train_when_known(client, "flights_eager", "2013-03-01")
     assert finished_run(client, first) == "success"
-    assert model_version_answering("flights_eager") == "1"
+    before = alias("flights_eager", "champion")
+    assert before is not None
+    assert model_version_answering("flights_eager") == before
 
     broken = image_values("mlflow")  # has no model server in it
     whole = image_values("serving")
     upgrade({"serving": {"image": broken}}, tmp_path)
     try:
-        second = train(client, "flights_eager", "2013-03-02", "broken__2013-03-02")
+        second = train(client, "flights_eager", "2013-03-02", "broken")
         assert finished_run(client, second) == "failed"
     finally:
         upgrade({"serving": {"image": whole}}, tmp_path)
-    assert alias("flights_eager", "champion") == "1"
-    assert model_version_answering("flights_eager") == "1"
+    assert alias("flights_eager", "champion") == before
+    assert model_version_answering("flights_eager") == before
     assert tags(versions("flights_eager")[-1])["slipway.rollout"] == "failed"
 
 
@@ -199,7 +199,7 @@ def image_values(name: str) -> dict[str, str]:
 
 
 def test_sensor_waits_and_says_for_what(client: Airflow) -> None:
-    run_id = train(client, "flights", "2013-03-04", "waiting__2013-03-04")
+    run_id = train(client, "flights", "2013-03-04", "waiting")
     wait_until(
         "the sensor to wait",
         lambda: states(client, run_id).get("wait_for_partition") == "deferred",
@@ -216,7 +216,7 @@ def test_sensor_waits_and_says_for_what(client: Airflow) -> None:
 
 
 def test_missing_history_fails_at_once_with_the_way_out(client: Airflow) -> None:
-    run_id = train(client, "flights_eager", "2013-01-05", "short__2013-01-05")
+    run_id = train(client, "flights_eager", "2013-01-05", "short")
     assert finished_run(client, run_id) == "failed"
     assert states(client, run_id)["data_preparation.ingest"] == "failed"
     assert "land --project flights_eager" in log_of(client, run_id, "data_preparation.ingest")

@@ -9,19 +9,17 @@ from tests.e2e.release import delete_pod, finished_run, pods, stage_pods, train,
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-RUN_ID = "killed__2013-03-03"
-
 
 def test_run_outlives_its_scheduler(client: Airflow) -> None:
-    train(client, "flights_eager", "2013-03-03", RUN_ID)
+    run_id = train(client, "flights_eager", "2013-03-03", "killed")
 
     def training() -> bool:
-        found = stage_pods("flights_eager", "train", RUN_ID)
+        found = stage_pods("flights_eager", "train", run_id)
         return any(pod["status"]["phase"] in ("Pending", "Running") for pod in found)
 
     wait_until("the training pod", training, 300, poll_s=0.2)
     (scheduler,) = pods("app.kubernetes.io/component=airflow-scheduler")
     delete_pod(scheduler["metadata"]["name"])
 
-    assert finished_run(client, RUN_ID, 600) == "success"
-    assert len(stage_pods("flights_eager", "train", RUN_ID)) == 1
+    assert finished_run(client, run_id, 600) == "success"
+    assert len(stage_pods("flights_eager", "train", run_id)) == 1
