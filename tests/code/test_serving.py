@@ -187,7 +187,7 @@ class _Callers:
 
 
 def test_the_order_to_stop_fails_no_request(published: Published) -> None:
-    with serving(published.environment() | {"SLIPWAY_DRAIN_SECONDS": "1.5"}) as running:
+    with serving(published.environment() | {"SLIPWAY_DRAIN_SECONDS": "6"}) as running:
         with _Callers(running, 4) as callers:
             time.sleep(0.5)
             running.process.send_signal(signal.SIGTERM)

@@ -42,6 +42,7 @@ def features(tables):
 
 def model():
     from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
@@ -49,6 +50,7 @@ def model():
     names = OneHotEncoder(handle_unknown="ignore")
     return make_pipeline(
         make_column_transformer((names, ["depot"]), remainder="passthrough"),
+        SimpleImputer(),
         LogisticRegression(max_iter=1000),
     )
 """

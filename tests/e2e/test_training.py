@@ -47,7 +47,7 @@ def registered(project: str) -> list[str]:
 
 def model_version_answering(project: str) -> str:
     """Ask the deployed model which version it is."""
-    with port_forward(project, 8080) as url:
+    with port_forward(project.replace("_", "-"), 8080) as url:
         return httpx.get(f"{url}/v2/health/ready", timeout=30).headers["x-model-version"]
 
 
