@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -184,17 +186,30 @@ def test_server_that_cannot_load_its_model_never_becomes_champion(
     assert before is not None
     assert model_version_answering("flights_eager") == before
 
+    day = day_after_training(numbered("flights_eager", before))
+    land(clock, "flights_eager", day, day)
+
     broken = image_values("mlflow")  # has no model server in it
     whole = image_values("serving")
     upgrade({"serving": {"image": broken}}, tmp_path)
     try:
-        second = train(client, "flights_eager", "2013-03-02", "broken")
+        second = train(client, "flights_eager", day, "broken")
         assert finished_run(client, second) == "failed"
     finally:
         upgrade({"serving": {"image": whole}}, tmp_path)
     assert alias("flights_eager", "champion") == before
     assert model_version_answering("flights_eager") == before
     assert tags(versions("flights_eager")[-1])["slipway.rollout"] == "failed"
+
+
+def numbered(project: str, number: str) -> dict[str, Any]:
+    """Return a registered version by its number."""
+    return next(version for version in versions(project) if version["version"] == number)
+
+
+def day_after_training(version: dict[str, Any]) -> str:
+    """Return the day after the one a version was trained for: older ones are never deployed."""
+    return str(date.fromisoformat(tags(version)["slipway.as_of"]) + timedelta(days=1))
 
 
 def image_values(name: str) -> dict[str, str]:
