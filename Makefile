@@ -43,7 +43,7 @@ clean-cache: down ## remove the cache of built tools and images too
 .PHONY: test
 test: .venv ## run every test, the ones on the kind cluster included
 	$(MAKE) lint
-	k8s/toolchain/build helm helm3
+	k8s/toolchain/build helm
 	$(CLUSTER) $(PYTHON) -m pytest -m "not e2e"
 	$(MAKE) up
 	$(CLUSTER) $(PYTHON) -m pytest -m e2e
