@@ -30,6 +30,12 @@ LAND_FROM, LAND_TO = "2013-01-01", "2013-03-03"
 RUN_TIMEOUT_S = 1200
 LANDING_TIMEOUT_S = 300
 POLL_S = 1.0
+HOPELESS = {
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+}
 FINISHED = {"success", "failed"}
 
 
@@ -75,14 +81,27 @@ def wait_for_pod(name: str) -> str:
     """Wait until the pod has finished and return its phase."""
     deadline = time.monotonic() + LANDING_TIMEOUT_S
     while time.monotonic() < deadline:
-        phase: str = kubectl_json("get", "pod", name)["status"].get("phase", "Pending")
+        status: dict[str, Any] = kubectl_json("get", "pod", name)["status"]
+        phase = str(status.get("phase", "Pending"))
         if phase in ("Succeeded", "Failed"):
             return phase
+        refuse_hopeless(name, status)
         time.sleep(POLL_S)
     raise AccessError(
         f"pod {name} did not finish within {LANDING_TIMEOUT_S} s; "
         f"look at `kubectl -n {NAMESPACE} describe pod {name}`"
     )
+
+
+def refuse_hopeless(name: str, status: dict[str, Any]) -> None:
+    """Raise AccessError when the pod waits for something that does not come by waiting."""
+    for container in status.get("containerStatuses", []):
+        waiting = container["state"].get("waiting") or {}
+        if waiting.get("reason") in HOPELESS:
+            raise AccessError(
+                f"pod {name} cannot start: {waiting['reason']}: {waiting.get('message', '')}; "
+                "`make up` builds and loads the images"
+            )
 
 
 def find_run(client: Airflow, logical_date: str) -> dict[str, Any] | None:
