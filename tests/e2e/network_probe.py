@@ -65,7 +65,7 @@ def pod(
                     "readinessProbe": {"exec": {"command": ["false"]}},
                     "resources": {
                         "requests": {"cpu": "10m", "memory": "16Mi"},
-                        "limits": {"cpu": "500m", "memory": "64Mi"},
+                        "limits": {"cpu": "1", "memory": "256Mi"},
                     },
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
