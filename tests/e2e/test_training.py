@@ -24,7 +24,6 @@ from tests.e2e.release import (
     result,
     run_demo,
     run_state,
-    stage_pods,
     states,
     tags,
     train,
@@ -70,29 +69,22 @@ def test_second_demo_changes_nothing(demo: str, clock: Clock) -> None:  # noqa: 
     assert snapshot() == before
 
 
-def test_stage_pods_say_what_they_are(client: Airflow) -> None:
-    run = find_run(client, f"{AS_OF}T00:00:00Z")
-    assert run is not None
-    found = pods(f"slipway.dev/project=flights,slipway.dev/dag={DAG_ID}")
+def test_stage_pods_say_what_they_are_and_their_logs_outlive_them(client: Airflow) -> None:
+    run_id = train(client, "flights", AS_OF, "look")
+    assert finished_run(client, run_id) == "success"
+
+    found = pods(f"slipway.dev/project=flights,slipway.dev/dag={DAG_ID},slipway.dev/run={run_id}")
     labels = [pod["metadata"]["labels"] for pod in found]
-    of_run = [
-        one for one in labels if AS_OF.replace("-", "") in one["slipway.dev/run"].replace("-", "")
-    ]
-    assert set(STAGES) <= {one["slipway.dev/stage"] for one in of_run}
-    assert all(one["slipway.dev/task"] for one in of_run)
+    assert set(STAGES) <= {one["slipway.dev/stage"] for one in labels}
+    assert all(one["slipway.dev/task"] for one in labels)
     assert all(pod["metadata"]["name"].startswith("flights-") for pod in found)
 
-
-def test_every_task_log_is_readable_after_its_pod_is_gone(client: Airflow) -> None:
-    run = find_run(client, f"{AS_OF}T00:00:00Z")
-    assert run is not None
-    for pod in stage_pods("flights", "train"):
-        kubectl("delete", "pod", pod["metadata"]["name"])
-    for task in client.task_instances(DAG_ID, run["dag_run_id"]):
+    kubectl("delete", "pod", *(pod["metadata"]["name"] for pod in found))
+    for task in client.task_instances(DAG_ID, run_id):
         # Airflow ends `fin`, which does nothing, without running it: it has no log.
         if task["state"] == "success" and task["task_id"] != "fin":
-            assert log_of(client, run["dag_run_id"], task["task_id"]).strip("[] ")
-    assert "stage=train" in log_of(client, run["dag_run_id"], TASK_OF["train"])
+            assert log_of(client, run_id, task["task_id"]).strip("[] ")
+    assert "stage=train" in log_of(client, run_id, TASK_OF["train"])
 
 
 def test_registered_version_carries_its_story(demo: str) -> None:  # noqa: ARG001

@@ -14,8 +14,7 @@ def test_run_outlives_its_scheduler(client: Airflow) -> None:
     run_id = train(client, "flights_eager", "2013-03-03", "killed")
 
     def training() -> bool:
-        found = stage_pods("flights_eager", "train", run_id)
-        return any(pod["status"]["phase"] in ("Pending", "Running") for pod in found)
+        return bool(stage_pods("flights_eager", "train", run_id))
 
     wait_until("the training pod", training, 300, poll_s=0.2)
     (scheduler,) = pods("app.kubernetes.io/component=airflow-scheduler")
