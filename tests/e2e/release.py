@@ -72,6 +72,19 @@ def train(client: Airflow, project: str, day: str, why: str) -> str:
     return run_id
 
 
+def train_when_known(client: Airflow, project: str, day: str, why: str = "known") -> str:
+    """Start a run as soon as the DAG's form offers the project."""
+    wait_until(
+        f"the DAG to know {project}",
+        lambda: (
+            project
+            in client.get(f"/dags/{DAG_ID}/details")["params"]["project"]["schema"].get("enum", [])
+        ),
+        240,
+    )
+    return train(client, project, day, why)
+
+
 def result(client: Airflow, run_id: str, task_id: str) -> dict[str, Any]:
     """Return what a stage handed over."""
     entry = client.get(

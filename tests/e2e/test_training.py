@@ -27,6 +27,7 @@ from tests.e2e.release import (
     states,
     tags,
     train,
+    train_when_known,
     upgrade,
     versions,
     wait_until,
@@ -152,19 +153,6 @@ def test_shuffled_labels_are_refused_and_nothing_is_deployed(
     assert tags(version)["slipway.reason"]
     assert alias("flights_shuffled", "champion") is None
     assert not pods("app.kubernetes.io/component=serving,slipway.dev/project=flights_shuffled")
-
-
-def train_when_known(client: Airflow, project: str, day: str) -> str:
-    """Start a run as soon as the DAG's form offers the project."""
-    wait_until(
-        f"the DAG to know {project}",
-        lambda: (
-            project
-            in client.get(f"/dags/{DAG_ID}/details")["params"]["project"]["schema"].get("enum", [])
-        ),
-        240,
-    )
-    return train(client, project, day, "known")
 
 
 def test_server_that_cannot_load_its_model_never_becomes_champion(

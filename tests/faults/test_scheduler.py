@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from k8s.access import Airflow
-from tests.e2e.release import delete_pod, finished_run, pods, stage_pods, train, wait_until
+from k8s.demo import Clock, land
+from tests.e2e.release import (
+    add_project,
+    delete_pod,
+    finished_run,
+    pods,
+    stage_pods,
+    train_when_known,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def test_run_outlives_its_scheduler(client: Airflow) -> None:
-    run_id = train(client, "flights_eager", "2013-03-03", "killed")
+def test_run_outlives_its_scheduler(client: Airflow, clock: Clock, tmp_path: Path) -> None:
+    add_project("flights_eager", tmp_path)
+    land(clock, "flights_eager")
+    run_id = train_when_known(client, "flights_eager", "2013-03-03", "killed")
 
     def training() -> bool:
         return bool(stage_pods("flights_eager", "train", run_id))
