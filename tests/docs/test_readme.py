@@ -18,7 +18,7 @@ PAGES = [
     for page in [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("dags/*.md")]
     if page.is_file()
 ]
-# Run by the end-to-end tests (demo, ui, status), by CI (test), or by a person at the end (down).
+# Run by the end-to-end tests (demo), by CI (test), and by a person only (ui, status, down).
 RUN_ELSEWHERE = {"make demo", "make test", "make ui", "make status", "make down"}
 
 
@@ -57,7 +57,7 @@ def test_local_commands_run_as_written(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def test_every_other_command_is_run_by_another_test() -> None:
+def test_every_other_command_is_one_we_know_of() -> None:
     others = {c for c in commands(README) if not c.startswith(".venv/bin/python")}
     installs = {c for c in others if c.startswith("helm install")}
     assert others - installs == RUN_ELSEWHERE
