@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any
 
 from k8s.access import AccessError, Airflow, airflow, kubectl_json
+from k8s.demo import DAG_ID
 
-DAG_ID = "ml_training_pipeline"
 LIMIT_S = 4.0
 
 

@@ -21,10 +21,10 @@ from k8s.access import (
     port_forward,
     secret,
 )
+from k8s.demo import DAG_ID
 
 REPO = Path(__file__).parents[2]
 PROJECTS = REPO / "tests" / "projects"
-DAG_ID = "ml_training_pipeline"
 T = TypeVar("T")
 
 
