@@ -8,7 +8,7 @@ from ml.fingerprint import code_digest, fingerprint
 from ml.job import Job, log
 from ml.ledger import Outcome, before, once, read_outputs, upstream
 from ml.record import Record, Result, Stage
-from ml.tracking import TAG, connected, versions_of
+from ml.tracking import TAG, connected, upsert, versions_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +33,7 @@ def run(job: Job) -> Result:
         (text,) = read_outputs(job, Stage.EVALUATE, list(evaluated.outputs.values()))
         with connected(job) as client:
             version = _version(client, job, trained)
-            _write_decision(client, job, trained, evaluated, version, text)
+            upsert(lambda: _write_decision(client, job, trained, evaluated, version, text))
         log.info("version %s is the challenger", version)
         return Outcome(facts=_facts(trained, evaluated, version))
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,22 @@ def connected(job: Job) -> Iterator["MlflowClient"]:
         first_line = str(error).strip().splitlines()[0]
         sentence = without_password(f"MLflow at {uri}: {first_line}")
         raise StageError(sentence[:400]) from error
+
+
+def upsert(write: Callable[[], None]) -> None:
+    """Write tags and aliases that another worker may be writing at this moment.
+
+    MLflow looks whether a row is there and inserts it if not; of two that look at once, the
+    second is told BAD_REQUEST by the database's constraint, and finds the row when it tries anew.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write()
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        write()
 
 
 def without_password(text: str) -> str:
