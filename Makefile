@@ -6,6 +6,7 @@ SHELL := bash
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
 PYTHON := .venv/bin/python
+PROJECT ?= flights
 # Puts the container engine, kind, kubectl and helm on PATH, whichever ones `make up` found or built.
 CLUSTER := eval "$$(k8s/env)" &&
 
@@ -30,6 +31,10 @@ status: ## what runs, and what does not
 .PHONY: ui
 ui: .venv ## forward Airflow, MLflow, MinIO and the models here, and say where the passwords are
 	$(CLUSTER) $(PYTHON) -m k8s.ui
+
+.PHONY: rollback
+rollback: .venv ## give users of a project the version before the champion: PROJECT=flights
+	$(CLUSTER) $(PYTHON) -m k8s.rollback $(PROJECT)
 
 .PHONY: down
 down: ## remove the cluster and what was started for it; the cache stays

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import yaml
 
 from k8s.access import (
     NAMESPACE,
     AccessError,
     Airflow,
     airflow,
-    kubectl,
-    kubectl_json,
     mlflow,
     port_forward,
 )
+from k8s.stage_pod import create, ending_of, manifest
 
 DAG_ID = "ml_training_pipeline"
 PROJECT = "flights"
@@ -30,12 +28,6 @@ LAND_FROM, LAND_TO = "2013-01-01", "2013-03-03"
 RUN_TIMEOUT_S = 1200
 LANDING_TIMEOUT_S = 300
 POLL_S = 1.0
-HOPELESS = {
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-}
 FINISHED = {"success", "failed"}
 
 
@@ -50,58 +42,15 @@ class Clock:
         print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
 
 
-def landing_pod(project: str, first: str, last: str) -> dict[str, Any]:
-    """Return the manifest of a pod that lands a project's days `first` to `last`."""
-    templates = kubectl_json("get", "configmap", "slipway-stage-pods")["data"]
-    pod: dict[str, Any] = yaml.safe_load(templates["land.yaml"])
-    pod["metadata"]["name"] = f"{project}-land-{first}-{last}".replace("_", "-")
-    labels = pod["metadata"].setdefault("labels", {})
-    labels |= {"slipway.dev/stage": "land", "slipway.dev/project": project}
-    pod["spec"]["containers"][0]["args"] = [
-        "land", "--project", project, "--from", first, "--to", last,
-    ]  # fmt: skip
-    return pod
-
-
 def land(clock: Clock, project: str, first: str = LAND_FROM, last: str = LAND_TO) -> None:
     """Copy a project's source data into the landing bucket, from a pod; landed days stay as is."""
-    pod = landing_pod(project, first, last)
-    name = pod["metadata"]["name"]
+    days = ["--from", first, "--to", last]
+    name = create(manifest("land", project, ["land", "--project", project, *days]))
     clock.say(f"landing {project} {first} to {last} (pod {name})")
-    kubectl("delete", "pod", name, "--ignore-not-found", "--wait=true")
-    kubectl("create", "-f", "-", stdin=json.dumps(pod))
-    phase = wait_for_pod(name)
-    said = kubectl("logs", name, "--tail=1").strip()
-    if phase != "Succeeded":
-        raise AccessError(f"landing failed: {said} (pod {name}, phase {phase})")
-    clock.say(f"landed: {said}")
-
-
-def wait_for_pod(name: str) -> str:
-    """Wait until the pod has finished and return its phase."""
-    deadline = time.monotonic() + LANDING_TIMEOUT_S
-    while time.monotonic() < deadline:
-        status: dict[str, Any] = kubectl_json("get", "pod", name)["status"]
-        phase = str(status.get("phase", "Pending"))
-        if phase in ("Succeeded", "Failed"):
-            return phase
-        refuse_hopeless(name, status)
-        time.sleep(POLL_S)
-    raise AccessError(
-        f"pod {name} did not finish within {LANDING_TIMEOUT_S} s; "
-        f"look at `kubectl -n {NAMESPACE} describe pod {name}`"
-    )
-
-
-def refuse_hopeless(name: str, status: dict[str, Any]) -> None:
-    """Raise AccessError when the pod waits for something that does not come by waiting."""
-    for container in status.get("containerStatuses", []):
-        waiting = container["state"].get("waiting") or {}
-        if waiting.get("reason") in HOPELESS:
-            raise AccessError(
-                f"pod {name} cannot start: {waiting['reason']}: {waiting.get('message', '')}; "
-                "`make up` builds and loads the images"
-            )
+    ending = ending_of(name, LANDING_TIMEOUT_S)
+    if ending.phase != "Succeeded":
+        raise AccessError(f"landing failed: {ending.last_line} (pod {name}, {ending.phase})")
+    clock.say(f"landed: {ending.last_line}")
 
 
 def find_run(client: Airflow, logical_date: str) -> dict[str, Any] | None:

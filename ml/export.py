@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ml.artifact import ArtifactManifest, Column, Trained
-from ml.frames import as_rows, for_estimator
+from ml.frames import as_rows, as_written, for_estimator
 from ml.serving.predictors import OnnxPredictor, Predictor, SklearnPredictor
 from ml.store import Store, sha256
 
@@ -81,7 +81,7 @@ def publish_artifact(
     store: Store, candidate: Candidate, export: Export, holdout: pl.DataFrame
 ) -> str:
     """Publish model file and manifest; return the folder's URI."""
-    sample = as_rows(holdout.head(SAMPLE_ROWS), candidate.columns)
+    sample = as_rows(as_written(holdout.head(SAMPLE_ROWS)), candidate.columns)
     expected = export.predictor(sample)
     manifest = _manifest(candidate, export.format, export.content, sample, expected)
     folder = f"{candidate.project}/{manifest.sha256}"

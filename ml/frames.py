@@ -53,3 +53,11 @@ def for_estimator(frame: pl.DataFrame, columns: list[Column]) -> "pd.DataFrame":
 def as_rows(frame: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
     """Give the server's predictor rows as a request would hold them."""
     return frame.select(c.name for c in columns).to_dicts()
+
+
+def as_written(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give 32-bit numbers as a person would write them: 35.6, not 35.599998474121094.
+
+    The shortest decimals that mean the same 32-bit numbers, so nothing is lost.
+    """
+    return frame.with_columns(pl.col(pl.Float32).cast(pl.String).cast(pl.Float64))

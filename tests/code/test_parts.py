@@ -13,7 +13,7 @@ import pytest
 from ml.build_features import leaks
 from ml.errors import BadInputError
 from ml.fingerprint import code_digest, fingerprint
-from ml.frames import as_rows, columns_of, for_estimator
+from ml.frames import as_rows, as_written, columns_of, for_estimator
 from ml.project import Days, find_projects, parse_column, read_project
 from ml.record import RESULT_BYTES, Result, Stage, Status
 from ml.settings import Settings
@@ -193,3 +193,11 @@ def test_a_leak_is_named_by_its_column() -> None:
 def test_passwords_stay_out_of_messages() -> None:
     text = without_password("MLflow at http://me:s3cret@host:5000/x and http://other/y")
     assert text == "MLflow at http://host:5000/x and http://other/y"
+
+
+def test_numbers_of_an_example_are_written_as_a_person_would() -> None:
+    values = [35.6, 1e-7, 1013.25, None, float("nan"), float("inf")]
+    frame = pl.DataFrame({"f": values}, schema={"f": pl.Float32})
+    written = as_written(frame)["f"]
+    assert written.to_list()[:4] == values[:4]
+    assert written.cast(pl.Float32).equals(frame["f"], null_equal=True)

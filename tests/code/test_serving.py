@@ -123,7 +123,16 @@ def test_the_interface_is_described_by_column(client: httpx.Client, published: P
     (example,) = schemas["PredictRequest"]["examples"]
     assert example == {"rows": published.manifest.sample[:1]}
     assert client.post(PREDICT, json=example).status_code == 200
-    assert client.get("/docs").status_code == 200
+
+
+def test_the_page_about_the_interface_needs_no_other_server(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    needed = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(needed) >= 3
+    for address in needed:
+        assert address.startswith("/"), address
+        assert client.get(address).status_code == 200
 
 
 def test_requests_are_measured_by_version_and_outcome(client: httpx.Client) -> None:

@@ -1,0 +1,215 @@
+"""A small project of its own on the cluster: its models, its roll-outs, its callers."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+
+from k8s.access import kubectl, kubectl_json, login, port_forward, secret
+from k8s.stage_pod import Ending, create, ending_of, manifest
+from ml.artifact import ArtifactManifest
+from ml.record import Record, Stage
+from tests.code.small_model import publish
+
+AS_OF = date(2013, 3, 1)
+TIMEOUT_S = 420
+
+
+@dataclass
+class Parcels:
+    """A project that exists for the length of a test module."""
+
+    project: str = field(default_factory=lambda: f"parcels{uuid.uuid4().hex[:5]}")
+    records: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def service(self) -> str:
+        """The address of the project's predictions inside the cluster."""
+        return f"http://{self.project}:8080/v1/projects/{self.project}/predict"
+
+    def register(self, seed: int, *, spoiled: bool = False) -> str:
+        """Train, upload and register a model; spoiled ones fail their own self-test."""
+        with tempfile.TemporaryDirectory() as folder:
+            made = publish(Path(folder), seed=seed, project=self.project)
+            artefact = made.manifest
+            if spoiled:
+                artefact = artefact.model_copy(update={"expected": [0.5] * len(artefact.sample)})
+            model = made.model.read_bytes()
+        place = f"{self.project}/{artefact.sha256}"
+        put("models", f"{place}/{artefact.file}", model)
+        put("models", f"{place}/manifest.json", artefact.model_dump_json().encode())
+        version = self._create_version(f"s3://models/{place}")
+        self.records[version] = self._write_record(version, place, artefact)
+        return version
+
+    def _create_version(self, source: str) -> str:
+        with mlflow() as client:
+            client.post("/api/2.0/mlflow/registered-models/create", json={"name": self.project})
+            answer = client.post(
+                "/api/2.0/mlflow/model-versions/create",
+                json={"name": self.project, "source": source},
+            )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model_version"]["version"])
+
+    def _write_record(self, version: str, place: str, artefact: ArtifactManifest) -> str:
+        facts = {
+            "version": version,
+            "decision": "deploy",
+            "reason": "a test",
+            "artifact": f"s3://models/{place}",
+            "sha256": artefact.sha256,
+        }
+        record = Record(
+            stage=Stage.REGISTER,
+            project=self.project,
+            as_of=AS_OF,
+            fingerprint=artefact.sha256[:16],
+            facts=facts,
+        )
+        key = f"{self.project}/register/dt={AS_OF}/{version}/record.json"
+        put("data", key, record.model_dump_json().encode())
+        return f"s3://data/{key}"
+
+    def start_roll_out(self, version: str) -> str:
+        """Start a roll_out pod as the DAG does, and return its name."""
+        day = ["--as-of", AS_OF.isoformat(), "--upstream", self.records[version]]
+        return create(manifest("roll_out", self.project, ["roll-out", "-p", self.project, *day]))
+
+    def roll_out(self, version: str) -> Ending:
+        """Roll a version out and wait for the end."""
+        return ending_of(self.start_roll_out(version), TIMEOUT_S)
+
+    @contextmanager
+    def callers(self) -> Iterator[Callers]:
+        """Call the project's Service without a pause, from a pod, for the length of the block."""
+        pod = manifest("roll_out", self.project, ["callers"])
+        container = pod["spec"]["containers"][0]
+        script = (Path(__file__).parent / "callers.py").read_text()
+        body = json.dumps({"rows": [{"copy": 3, "dep delay": 0.5, "carrier": "UA"}]})
+        container["command"] = ["tini", "--", "python", "-c", script, self.service, body]
+        container["args"] = []
+        name = create(pod)
+        try:
+            callers = Callers(name)
+            callers.seen_after(0)
+            yield callers
+        finally:
+            kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
+
+    def aliases(self) -> dict[str, str]:
+        """Which version has which name."""
+        with mlflow() as client:
+            found = client.get(
+                "/api/2.0/mlflow/registered-models/get", params={"name": self.project}
+            ).json()["registered_model"]
+        return {entry["alias"]: entry["version"] for entry in found.get("aliases", [])}
+
+    def tags(self, version: str) -> dict[str, str]:
+        """The tags of a version."""
+        with mlflow() as client:
+            found = client.get(
+                "/api/2.0/mlflow/model-versions/get",
+                params={"name": self.project, "version": version},
+            ).json()["model_version"]
+        return {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+
+    def answering(self) -> str:
+        """The version that the Service answers with, asked from outside the cluster."""
+        with port_forward(self.project, 8080) as url:
+            reply = httpx.get(f"{url}/v2/health/ready", timeout=10)
+        return reply.headers["x-model-version"]
+
+    def objects(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The project's objects of a kind, by name."""
+        items = kubectl_json("get", kind, "-l", f"slipway.dev/project={self.project}")["items"]
+        return {item["metadata"]["name"]: item for item in items}
+
+    def replicas(self, version: str) -> int:
+        """How many instances of a version are wanted."""
+        deployments = self.objects("deployment").values()
+        labelled = {d["metadata"]["labels"]["slipway.dev/version"]: d for d in deployments}
+        return int(labelled[version]["spec"]["replicas"])
+
+    def remove(self) -> None:
+        """Take everything of the project away."""
+        label = f"slipway.dev/project={self.project}"
+        kubectl("delete", "deployment,service,pdb,pod", "-l", label, "--wait=false")
+        kubectl("delete", "lease", f"slipway-roll-out-{self.project}", "--ignore-not-found")
+        with mlflow() as client:
+            url = "/api/2.0/mlflow/registered-models/delete"
+            client.request("DELETE", url, json={"name": self.project})
+        with bucket_client() as client:
+            for bucket in ("models", "data"):
+                found = client.list_objects_v2(Bucket=bucket, Prefix=f"{self.project}/")
+                for item in found.get("Contents", []):
+                    client.delete_object(Bucket=bucket, Key=item["Key"])
+
+
+@dataclass(frozen=True)
+class Callers:
+    """A pod that calls, and its reports."""
+
+    pod: str
+
+    def report(self) -> dict[str, Any]:
+        """The latest report."""
+        lines = kubectl("logs", self.pod, "--tail=1").strip()
+        latest: dict[str, Any] = json.loads(lines) if lines.startswith("{") else {}
+        return latest
+
+    def seen_after(self, count: int) -> dict[str, Any]:
+        """Wait until more than `count` requests were answered; return the report."""
+        limit = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < limit:
+            report = self.report()
+            if sum(report.get("versions", {}).values()) > count:
+                return report
+            time.sleep(1)
+        raise AssertionError(f"the callers got no answer: {kubectl('logs', self.pod, '--tail=5')}")
+
+    def settled(self) -> dict[str, Any]:
+        """A report some seconds from now, when what has just been done has had its effect."""
+        time.sleep(8)
+        return self.report()
+
+
+@contextmanager
+def mlflow() -> Iterator[httpx.Client]:
+    """A client of MLflow as the stages' own user, who owns what it registers."""
+    user = login("slipway-mlflow-stages")
+    with port_forward("slipway-mlflow", 5000) as url:
+        auth = (user.username, user.password)
+        with httpx.Client(base_url=url, auth=auth, timeout=60) as client:
+            yield client
+
+
+@contextmanager
+def bucket_client() -> Iterator[Any]:
+    """An S3 client of the release's object store, as its root user."""
+    root = secret("slipway-object-store-root")
+    with port_forward("slipway-minio", 9000) as url:
+        yield boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=root["access-key"],
+            aws_secret_access_key=root["secret-key"],
+            region_name="us-east-1",
+        )
+
+
+def put(bucket: str, key: str, content: bytes) -> None:
+    """Write an object."""
+    with bucket_client() as client:
+        client.put_object(Bucket=bucket, Key=key, Body=content)

@@ -1,0 +1,152 @@
+"""Roll-outs on the cluster, with callers that never stop."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from k8s.access import kubectl
+from k8s.stage_pod import ending_of
+from tests.e2e.parcels import TIMEOUT_S, Callers, Parcels
+from tests.e2e.release import REPO
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def parcels() -> Iterator[Parcels]:
+    """A project whose version 1 serves."""
+    made = Parcels()
+    try:
+        first = made.register(seed=0)
+        done = made.roll_out(first)
+        assert done.phase == "Succeeded", done.log
+        assert done.result["status"] == "done"
+        assert done.result["version"] == first
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def callers(parcels: Parcels) -> Iterator[Callers]:
+    with parcels.callers() as callers:
+        yield callers
+
+
+def _assert_none_failed(callers: Callers) -> None:
+    report = callers.settled()
+    assert report["failed"] == 0, report["failures"]
+
+
+def test_versions_take_over_without_a_failed_request(parcels: Parcels, callers: Callers) -> None:
+    previous = parcels.aliases()["champion"]
+    # The third one is deployed over the side on which the first ran, and stops its pods.
+    for seed in (1, 2):
+        version = parcels.register(seed)
+        done = parcels.roll_out(version)
+        assert done.phase == "Succeeded", done.log
+        assert parcels.answering() == version
+        assert parcels.aliases() == {"champion": version, "previous": previous}
+        assert parcels.tags(version)["slipway.rollout"] == "done"
+        assert version in callers.settled()["versions"]
+        previous = version
+    _assert_none_failed(callers)
+
+
+def test_the_champion_again_changes_nothing(parcels: Parcels) -> None:
+    before = {kind: parcels.objects(kind) for kind in ("deployment", "service", "pdb")}
+    done = parcels.roll_out(parcels.aliases()["champion"])
+    assert (done.phase, done.result["status"]) == ("Succeeded", "skipped")
+    for kind, objects in before.items():
+        now = parcels.objects(kind)
+        for name, found in objects.items():
+            assert now[name]["spec"] == found["spec"]
+            # A status that is written anew counts up the resource version, and nothing else.
+            kept = {k: v for k, v in found["metadata"].items() if k != "resourceVersion"}
+            assert kept.items() <= now[name]["metadata"].items()
+
+
+def test_a_model_that_can_not_load_never_becomes_champion(
+    parcels: Parcels, callers: Callers
+) -> None:
+    before, answering = parcels.aliases(), parcels.answering()
+    bad = parcels.register(seed=3, spoiled=True)
+    began = time.monotonic()
+    done = parcels.roll_out(bad)
+    assert done.phase == "Failed"
+    assert time.monotonic() - began < 120  # noticed, not timed out
+    assert "does not repeat its own predictions" in done.result["error"]
+    assert done.result["error"].endswith(f"version {answering} keeps answering")
+    assert "Traceback" not in done.log
+    assert parcels.aliases() == before
+    assert parcels.answering() == answering
+    assert parcels.tags(bad)["slipway.rollout"] == "failed"
+    assert "own predictions" in parcels.tags(bad)["slipway.rollout_reason"]
+    sides = parcels.objects("deployment").values()
+    replicas = {
+        d["metadata"]["labels"]["slipway.dev/version"]: d["spec"]["replicas"] for d in sides
+    }
+    assert replicas[bad] == 0
+    assert replicas[answering] > 0
+    _assert_none_failed(callers)
+
+
+def test_a_killed_roll_out_is_finished_by_the_next_try(parcels: Parcels, callers: Callers) -> None:
+    version = parcels.register(seed=4)
+    first = parcels.start_roll_out(version)
+    _wait_for_log(first, "deploying version")
+    kubectl("delete", "pod", first, "--grace-period=0", "--force")
+    done = parcels.roll_out(version)
+    assert done.phase == "Succeeded", done.log
+    assert parcels.answering() == version
+    assert parcels.aliases()["champion"] == version
+    _assert_none_failed(callers)
+
+
+def test_rolling_back_takes_seconds_and_fails_no_request(
+    parcels: Parcels, callers: Callers
+) -> None:
+    version = parcels.register(seed=5)
+    assert parcels.roll_out(version).phase == "Succeeded"
+    before = parcels.aliases()
+    command = ["make", "--no-print-directory", "rollback", f"PROJECT={parcels.project}"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        f"users of {parcels.project} get version {before['previous']} again"
+    )
+    assert parcels.answering() == before["previous"]
+    assert parcels.aliases() == {"champion": before["previous"], "previous": before["champion"]}
+    _assert_none_failed(callers)
+
+
+def test_two_roll_outs_at_once_take_turns(parcels: Parcels, callers: Callers) -> None:
+    versions = [parcels.register(seed) for seed in (6, 7)]
+    pods = [parcels.start_roll_out(version) for version in versions]
+    phases = [ending_of(pod, TIMEOUT_S).phase for pod in pods]
+    assert "Succeeded" in phases
+    champion = parcels.aliases()["champion"]
+    assert champion in versions
+    assert parcels.answering() == champion
+    _assert_none_failed(callers)
+
+
+def test_objects_belong_to_the_chart_s_template(parcels: Parcels) -> None:
+    for kind in ("deployment", "service", "pdb"):
+        for found in parcels.objects(kind).values():
+            (owner,) = found["metadata"]["ownerReferences"]
+            assert (owner["kind"], owner["name"]) == ("ConfigMap", "slipway-serving-template")
+
+
+def _wait_for_log(pod: str, words: str) -> None:
+    limit = time.monotonic() + 180
+    while time.monotonic() < limit:
+        said = kubectl("logs", pod, "--ignore-errors")
+        if words in said:
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"pod {pod} never said {words!r}")
