@@ -8,7 +8,8 @@ Once a day, when the day's data has landed:
    that neither has seen, and registers it in MLflow with the decision and its reason.
 3. **decide_deployment** follows that decision. `deploy`: **roll_out** starts the candidate beside
    the champion, checks it with real predictions, and only then sends users to it. `refuse`:
-   **keep_champion** says why.
+   **keep_champion** says why. A project with `approval: true` has it ask a person before `deploy`:
+   answer under Required Actions; a no, or no answer, keeps the champion.
 
 Any failed task makes the run red. Running a day again does no work twice: a stage that finds its
 result from before returns it.
@@ -57,7 +58,7 @@ with DAG(
 
     with TaskGroup("deployment"):
         roll_out = pipeline.stage("roll_out")
-    keep_champion = KeepChampionOperator(task_id="keep_champion", decided_by=register)
+    keep_champion = KeepChampionOperator(task_id="keep_champion")
 
     decide_deployment = DecisionBranchOperator(
         task_id="decide_deployment", decided_by=register, deploy=roll_out, refuse=keep_champion

@@ -165,7 +165,7 @@ def _work(
     comparable = rival.trained if rival and rival.scores is not None else None
     verdict = decide(spec.gate, measured, str(split.facts["holdout_from"]), comparable)
     log.info("%s: %s", DEPLOY if verdict.deploy else REFUSE, verdict.reason)
-    facts = _facts(verdict, measured, current, trained, rival)
+    facts = _facts(verdict, measured, current, trained, rival, holdout.height)
     report = json.dumps(facts | {"measured": asdict(measured)}, indent=1).encode()
     output = publish(job.stores.data, folder, "evaluation.json", report, None)
     return Outcome({"evaluation": output}, facts)
@@ -177,6 +177,7 @@ def _facts(
     current: Champion | None,
     trained: Record,
     rival: Rival | None,
+    rows: int,
 ) -> dict[str, Any]:
     note = "" if rival is None or rival.scores is not None else " (its columns are other ones)"
     return {
@@ -187,6 +188,7 @@ def _facts(
         "champion_version": current.version if current else None,
         "rival": rival_digest(current, trained.fingerprint),
         "latency_ms": round(measured.latency_ms, 3),
+        "holdout_rows": rows,
     }
 
 

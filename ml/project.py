@@ -126,6 +126,7 @@ class ProjectSpec(Strict):
     target: str
     days: Days = Field(default_factory=Days)
     gate: Gate = Field(default_factory=Gate)
+    approval: bool = Field(default=False, description="a person must agree before a deployment")
     known_later: dict[str, list[str]] = Field(default_factory=dict)
     tables: dict[str, Table] = Field(min_length=1)
 

@@ -13,7 +13,8 @@ from ml.tracking import TAG, connected, upsert, versions_of
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TELL = ("version", "decision", "reason", "candidate_score", "champion_score")
+SCORES = ("candidate_score", "champion_score", "champion_version", "holdout_rows")
+TELL = ("version", "run_id", "decision", "reason", *SCORES)
 METRICS = ("candidate_score", "champion_score", "latency_ms")
 DECISION = "decision.json"
 
@@ -44,7 +45,7 @@ def _facts(trained: Record, evaluated: Record, version: str) -> dict[str, object
     return {
         "version": version,
         **{name: evaluated.facts[name] for name in ("decision", "reason", "rival")},
-        **{name: evaluated.facts[name] for name in ("candidate_score", "champion_score")},
+        **{name: evaluated.facts[name] for name in SCORES},
         **{name: trained.facts[name] for name in ("run_id", "artifact", "sha256")},
         "as_of": str(trained.as_of),
     }

@@ -251,7 +251,11 @@ def run(job: Job) -> Result:
         status=status,
         record=job.upstream or "",
         fingerprint=registered.fingerprint,
-        facts={"version": release.version, "endpoint": target.endpoint(release.project)},
+        facts={
+            "version": release.version,
+            "run_id": str(registered.facts["run_id"]),
+            "endpoint": target.endpoint(release.project),
+        },
     )
 
 

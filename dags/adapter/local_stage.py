@@ -14,6 +14,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from adapter.identity import StageRun
+from adapter.links import links_of
 from adapter.outcome import conclude
 from adapter.results import Ending
 from adapter.stages import Stage
@@ -40,6 +41,7 @@ class LocalStageOperator(BaseOperator):
     ) -> None:
         super().__init__(**{"execution_timeout": stage.timeout, **kwargs})
         self.stage = stage
+        self.operator_extra_links = links_of(stage.verb)
         self.project = project
         self.as_of = as_of
         self.upstream_record = upstream_record

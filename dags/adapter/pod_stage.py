@@ -18,6 +18,7 @@ from pendulum import DateTime
 from urllib3.exceptions import HTTPError
 
 from adapter.identity import StageRun
+from adapter.links import links_of
 from adapter.outcome import conclude
 from adapter.pod_trigger import ENDED, StagePodTrigger, ending_of
 from adapter.results import UNKNOWN_EXIT, Ending
@@ -83,6 +84,7 @@ class StagePodOperator(KubernetesPodOperator):
             **kwargs,
         )
         self.stage = stage
+        self.operator_extra_links = links_of(stage.verb)
         self.project = project
         self.as_of = as_of
         self.upstream_record = upstream_record

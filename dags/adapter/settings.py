@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mlflow_links import mlflow_ui_url
+
 
 class Place(StrEnum):
     """Where stages run: as pods of the cluster, or as processes beside Airflow."""
@@ -20,17 +22,22 @@ _LANDING = {Place.PODS: "s3://landing", Place.LOCAL: "local/landing"}
 
 @dataclass(frozen=True)
 class Settings:
-    """The adapter's settings; `landing_url` is an `s3://` address or a folder."""
+    """The adapter's settings.
+
+    `landing_url` is an `s3://` address or a folder; `mlflow_ui_url` is where browsers find MLflow.
+    """
 
     place: Place
     pods_dir: str
     namespace: str
     landing_url: str
     in_cluster: bool
+    mlflow_ui_url: str
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Read `SLIPWAY_STAGES`, `SLIPWAY_PODS_DIR`, `SLIPWAY_NAMESPACE`, `SLIPWAY_LANDING_URL`.
+        """Read `SLIPWAY_STAGES`, `SLIPWAY_PODS_DIR`, `SLIPWAY_NAMESPACE`, `SLIPWAY_LANDING_URL`
+        and `SLIPWAY_MLFLOW_UI_URL`.
 
         Raises ValueError when `SLIPWAY_STAGES` names no place that exists.
         """
@@ -41,6 +48,7 @@ class Settings:
             namespace=env.get("SLIPWAY_NAMESPACE", "slipway"),
             in_cluster="KUBERNETES_SERVICE_HOST" in env,  # else a kubeconfig says where
             landing_url=env.get("SLIPWAY_LANDING_URL", _LANDING[place]).rstrip("/"),
+            mlflow_ui_url=mlflow_ui_url(env),
         )
 
 

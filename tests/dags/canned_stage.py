@@ -10,15 +10,19 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(verb: str) -> int:
     with Path(os.environ["CALLS"]).open("a") as calls:
         calls.write(f"{' '.join([verb, *sys.argv[2:]])}\n")
     print(f"stage={verb} dag_id={os.environ['SLIPWAY_DAG_ID']}")
-    result = {"stage": verb, "status": "done", "record": f"file:///data/{verb}/record.json"}
+    record = f"file:///data/{verb}/record.json"
+    result: dict[str, Any] = {"stage": verb, "status": "done", "record": record}
     if verb == "register":
         result |= {"decision": os.environ["DECISION"], "reason": "auc 0.51 is under 0.55"}
+        result |= {"version": "3", "run_id": "ab12", "holdout_rows": 6543}
+        result |= {"candidate_score": 0.7312, "champion_score": 0.7205, "champion_version": "2"}
     if verb == os.environ.get("FAULT"):
         result = {"stage": verb, "status": "failed", "error": f"{verb} was told to fail"}
     Path(os.environ["SLIPWAY_RESULT_PATH"]).write_text(json.dumps(result))

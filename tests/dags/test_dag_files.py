@@ -115,10 +115,18 @@ def test_branch_ids_carry_their_task_group(dag: DAG) -> None:
     assert set(gate.branches.values()) == gate.downstream_task_ids
 
 
+def test_approval_is_refused_by_silence_well_before_the_run_is_over(dag: DAG) -> None:
+    gate = task_of(dag, "decide_deployment")
+    assert gate.defaults == ["Reject"]
+    assert gate.response_timeout == timedelta(hours=12)
+    assert dag.dagrun_timeout is not None
+    assert gate.response_timeout < dag.dagrun_timeout
+
+
 def test_results_are_pulled_from_ids_with_their_task_group(dag: DAG) -> None:
     """The graph that inspired this one pulled from a name without its group's, and got nothing."""
     assert task_of(dag, "decide_deployment").decided_by == "training_evaluation.register"
-    assert task_of(dag, "keep_champion").decided_by == "training_evaluation.register"
+    assert task_of(dag, "keep_champion").decided_by == "decide_deployment"
     upstream = task_of(dag, "training_evaluation.train").upstream_record
     assert upstream == "{{ ti.xcom_pull(task_ids='data_preparation.split')['record'] }}"
 

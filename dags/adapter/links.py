@@ -1,0 +1,21 @@
+"""Which of a stage's results Airflow's UI links to."""
+
+from __future__ import annotations
+
+from airflow.sdk import BaseOperatorLink
+from mlflow_links import ModelVersionLink, ReportLink, RunLink
+
+_RUN = RunLink()
+_VERSION = ModelVersionLink(model_from="project")
+_LINKS: dict[str, tuple[BaseOperatorLink, ...]] = {
+    "train": (_RUN,),
+    "register": (_RUN, _VERSION),
+    "roll_out": (_RUN, _VERSION),
+    "monitor": (_RUN, ReportLink()),
+    "report": (_RUN, ReportLink()),
+}
+
+
+def links_of(verb: str) -> tuple[BaseOperatorLink, ...]:
+    """Return the links that a stage's task has in the UI; none for a stage that only moves data."""
+    return _LINKS.get(verb, ())

@@ -1,0 +1,89 @@
+"""A project with `approval: true` on the cluster: a run waits for a person, and does as it is told.
+
+The answers go through Airflow's REST API, as the buttons in the UI do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from k8s.access import Airflow
+from k8s.demo import AS_OF, DAG_ID, Clock, land
+from tests.e2e.release import (
+    PROJECTS,
+    alias,
+    finished_run,
+    pods,
+    result,
+    states,
+    train,
+    train_when_known,
+    upgrade,
+    versions,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+PROJECT, LIKE = "flights_approved", "flights_eager"
+GATE, ROLL_OUT = "decide_deployment", "deployment.roll_out"
+
+
+def add_careful_project(tmp_path: Path) -> None:
+    """Give the release a project like one of the tests' others, that asks before it deploys."""
+    files = {file.name: file.read_text() for file in (PROJECTS / LIKE).iterdir() if file.is_file()}
+    spec = yaml.safe_load(files["project.yaml"])
+    files["project.yaml"] = yaml.safe_dump(spec | {"approval": True}, sort_keys=False)
+    upgrade({"stages": {"projects": {PROJECT: files}}}, tmp_path)
+
+
+def question(client: Airflow, run_id: str) -> dict[str, Any]:
+    """Wait until the run asks, and return what it asks."""
+    wait_until(
+        "the gate to ask",
+        lambda: states(client, run_id).get(GATE) == "awaiting_input",
+        420,
+    )
+    return client.get(f"{task_path(run_id)}/hitlDetails")
+
+
+def answer(client: Airflow, run_id: str, option: str, note: str) -> None:
+    """Press one of the two buttons."""
+    body = {"chosen_options": [option], "params_input": {"note": note}}
+    answered = client.send("PATCH", f"{task_path(run_id)}/hitlDetails", body)
+    assert answered.status_code == 200, answered.text
+
+
+def task_path(run_id: str) -> str:
+    return f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{GATE}/-1"
+
+
+def test_person_decides_over_the_deployment(client: Airflow, clock: Clock, tmp_path: Path) -> None:
+    add_careful_project(tmp_path)
+    land(clock, PROJECT)
+    rejected = train_when_known(client, PROJECT, AS_OF)
+    asked = question(client, rejected)
+    (version,) = (one["version"] for one in versions(PROJECT))
+    assert asked["subject"] == f"Deploy version {version} of {PROJECT}?"
+    assert f"/models/{PROJECT}/versions/{version}" in asked["body"]
+    assert not pods(f"app.kubernetes.io/component=serving,slipway.dev/project={PROJECT}")
+
+    answer(client, rejected, "Reject", "not on a Friday")
+    assert finished_run(client, rejected) == "success"
+    assert states(client, rejected)[ROLL_OUT] == "skipped"
+    refusal = result(client, rejected, "keep_champion")
+    assert refusal["decision"] == "refuse"
+    assert refusal["reason"].endswith("rejected it: not on a Friday")
+    assert alias(PROJECT, "champion") is None
+    assert not pods(f"app.kubernetes.io/component=serving,slipway.dev/project={PROJECT}")
+
+    approved = train(client, PROJECT, AS_OF, "approved")
+    question(client, approved)
+    answer(client, approved, "Approve", "")
+    assert finished_run(client, approved) == "success"
+    assert states(client, approved)[ROLL_OUT] == "success"
+    assert alias(PROJECT, "champion") == version
