@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="The stages of a training pipeline. Each finds its inputs by the record of the stage "
+    help="The stages of a pipeline. Each finds its inputs by the record of the stage "
     "before, publishes its outputs once, and skips when they are there. With no SLIPWAY_* "
     "variable set, data, models and MLflow live under ./local.",
     epilog="Exit codes: 0 done or skipped, 1 may be tried again, 2 wrong usage, "
@@ -41,13 +41,16 @@ Upstream = Annotated[
     str | None,
     typer.Option("--upstream", help="Record URI that the stage before printed."),
 ]
-Day = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
+Days = Annotated[
+    int | None,
+    typer.Option("--days", min=1, help="Days of data up to --as-of; by default the project's."),
+]
 
 
 @app.command()
-def ingest(as_of: AsOf, project: Project = "flights") -> None:
+def ingest(as_of: AsOf, days: Days = None, project: Project = "flights") -> None:
     """Freeze the window's landed partitions as one dataset, each file checked by its digest."""
-    stage(Stage.INGEST, project, as_of)
+    stage(Stage.INGEST, project, as_of, days=days)
 
 
 @app.command()
@@ -139,7 +142,13 @@ for verb, alias in ((build_features, "build_features"), (roll_out, "roll_out")):
     app.command(alias, hidden=True)(verb)
 
 
-def stage(name: Stage, project: str, as_of: datetime, upstream: str | None = None) -> None:
+def stage(
+    name: Stage,
+    project: str,
+    as_of: datetime,
+    upstream: str | None = None,
+    days: int | None = None,
+) -> None:
     """Run one stage and report how it ended to the person and to the caller."""
 
     def work(job: Job) -> None:
@@ -148,7 +157,7 @@ def stage(name: Stage, project: str, as_of: datetime, upstream: str | None = Non
         deliver(result, job.settings.result_path)
         print_result(result)
 
-    at_edge(name, project, as_of.date(), work, upstream)
+    at_edge(name, project, as_of.date(), work, upstream, days)
 
 
 def at_edge(
@@ -157,13 +166,14 @@ def at_edge(
     as_of: date,
     work: Callable[[Job], Any],
     upstream: str | None = None,
+    days: int | None = None,
 ) -> None:
     """Read the settings, do the work, and turn any error into one sentence and an exit code."""
     settings = Settings.read()
     start_logging(name, project, as_of)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        work(Job.of(project, as_of, settings, upstream))
+        work(Job.of(project, as_of, settings, upstream, days))
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

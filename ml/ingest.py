@@ -56,7 +56,7 @@ class File:
 def run(job: Job) -> Result:
     """Check the window's partitions and publish the dataset record."""
     project = read_project(job.project, job.settings.projects_path)
-    days = project.spec.days.until(job.as_of)
+    days = project.spec.days.until(job.as_of, job.days)
     manifests = _manifests(job, days)
     empty = check(project.spec, manifests, job.as_of)
     files = list(_files(job.project, project.spec, manifests))

@@ -22,11 +22,18 @@ class Job:
     settings: Settings
     stores: Stores
     upstream: str | None = None
+    # How many days up to `as_of`; None where the project's own window is meant.
+    days: int | None = None
 
     @classmethod
     def of(
-        cls, project: str, as_of: date, settings: Settings, upstream: str | None = None
+        cls,
+        project: str,
+        as_of: date,
+        settings: Settings,
+        upstream: str | None = None,
+        days: int | None = None,
     ) -> "Job":
         """Build a job with the stores the settings name."""
         stores = Stores.at(settings.landing_url, settings.data_url, settings.models_url)
-        return cls(project, as_of, settings, stores, upstream)
+        return cls(project, as_of, settings, stores, upstream, days)

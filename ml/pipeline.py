@@ -1,4 +1,4 @@
-"""run: all stages in one process, as the DAG would do them in pods."""
+"""run: all stages of a training in one process, as the DAG would do them in pods."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,13 +7,25 @@ from ml.job import Job, log
 from ml.ledger import run_stage
 from ml.record import Result, Stage
 
+TRAINING = (
+    Stage.INGEST,
+    Stage.VALIDATE,
+    Stage.BUILD_FEATURES,
+    Stage.SPLIT,
+    Stage.TRAIN,
+    Stage.EVALUATE,
+    Stage.REGISTER,
+    Stage.ROLL_OUT,
+)
+"""The stages of a training pipeline, in order."""
+
 GATE = Stage.REGISTER
 
 
 def run_pipeline(job: Job, tell: Callable[[Result], None]) -> list[Result]:
     """Do the stages in order, handing each the record before; stop where the gate says no."""
     results: list[Result] = []
-    for stage in Stage:
+    for stage in TRAINING:
         before = results[-1].record if results else None
         results.append(run_stage(stage, replace(job, upstream=before)))
         tell(results[-1])

@@ -102,9 +102,9 @@ class Days(Strict):
             raise ValueError(f"holdout ({self.holdout}) must be below window ({self.window})")
         return self
 
-    def until(self, as_of: date) -> list[date]:
-        """List the window's days, oldest first, `as_of` the last."""
-        return [as_of - timedelta(days=back) for back in reversed(range(self.window))]
+    def until(self, as_of: date, count: int | None = None) -> list[date]:
+        """List `count` days, by default the window's, oldest first, `as_of` the last."""
+        return [as_of - timedelta(days=back) for back in reversed(range(count or self.window))]
 
 
 class Gate(Strict):

@@ -12,7 +12,7 @@ Fact: TypeAlias = str | int | float | bool | None
 
 
 class Stage(StrEnum):
-    """The verbs of a training pipeline, in order."""
+    """The verbs of `python -m ml`; which of them are a training pipeline, `ml.pipeline` says."""
 
     INGEST = "ingest"
     VALIDATE = "validate"
@@ -22,6 +22,11 @@ class Stage(StrEnum):
     EVALUATE = "evaluate"
     REGISTER = "register"
     ROLL_OUT = "roll_out"
+    SCORE = "score"
+    MONITOR = "monitor"
+    REPORT = "report"
+    SMOKE = "smoke"
+    BUILD_ARTEFACTS = "build_artefacts"
 
 
 class Output(BaseModel):

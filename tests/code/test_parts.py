@@ -125,6 +125,10 @@ def test_a_window_ends_on_the_day_asked_for() -> None:
     assert (days[0], days[-1], len(days)) == (date(2013, 1, 1), date(2013, 3, 1), 60)
 
 
+def test_a_window_can_be_asked_to_be_shorter() -> None:
+    assert Days(window=60).until(date(2013, 3, 1), 2) == [date(2013, 2, 28), date(2013, 3, 1)]
+
+
 def test_a_holdout_must_leave_days_to_learn_from() -> None:
     with pytest.raises(ValueError, match="must be below window"):
         Days(window=7, holdout=7)

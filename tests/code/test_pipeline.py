@@ -15,7 +15,8 @@ from mlflow import MlflowClient, set_tracking_uri
 from mlflow.entities.model_registry import ModelVersion
 
 from ml.artifact import ArtifactManifest
-from ml.record import Record, Stage
+from ml.pipeline import TRAINING
+from ml.record import Record
 from ml.serving.artefact import fetch
 from ml.serving.predictors import load
 from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels, statuses
@@ -23,7 +24,7 @@ from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels, statuses
 # MLflow, asked in this process what the stages left, uses what its own libraries call outdated.
 pytestmark = pytest.mark.filterwarnings("default")
 
-ALL = [str(stage) for stage in Stage]
+ALL = [str(stage) for stage in TRAINING]
 
 
 def client(workshop: Workshop) -> MlflowClient:
@@ -128,6 +129,26 @@ def test_a_new_day_reuses_the_days_before(workshop: Workshop) -> None:
     assert len(champions) == len(better) + 1
 
 
+def test_one_day_is_prepared_alone_and_found_by_the_window(workshop: Workshop) -> None:
+    """What an ETL run of one day has built, training does not build again."""
+    workshop.land_window()
+    record = ""
+    for stage, options in (("ingest", ("--days", "1")), ("validate", ()), ("build_features", ())):
+        done = step(workshop, stage, record, *options)
+        assert done.returncode == 0, done.stderr
+        record = workshop.result()["record"]
+    assert (workshop.result()["rows"], workshop.result()["built"]) == (150, 1)
+    assert workshop.run().returncode == 0
+    built = [record.facts["built"] for record in records(workshop, "build_features")]
+    assert sorted(built) == [1, 7]
+    checked = [record.facts["checked"] for record in records(workshop, "validate")]
+    assert sorted(checked) == [1, 7]
+
+
+def test_no_days_are_no_window(workshop: Workshop) -> None:
+    assert step(workshop, "ingest", "", "--days", "0").returncode == 2
+
+
 def test_a_day_from_before_the_champion_is_no_fair_comparison(workshop: Workshop) -> None:
     workshop.land_window(days=10)
     assert workshop.run().returncode == 0
@@ -179,9 +200,11 @@ def test_two_workers_at_once_publish_one_of_each(workshop: Workshop) -> None:
     assert len(client(workshop).search_runs([experiment.experiment_id])) == 1
 
 
-def step(workshop: Workshop, stage: str, record: str) -> subprocess.CompletedProcess[str]:
+def step(
+    workshop: Workshop, stage: str, record: str, *options: str
+) -> subprocess.CompletedProcess[str]:
     after = ("--upstream", record) if record else ()
-    return workshop.ml(stage, "-p", PROJECT, "--as-of", str(AS_OF), *after)
+    return workshop.ml(stage, "-p", PROJECT, "--as-of", str(AS_OF), *after, *options)
 
 
 def test_every_result_fits_into_a_termination_message(finished: Workshop) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from adapter.gate import KeepChampionOperator
 from adapter.local_stage import LocalStageOperator
-from adapter.stages import STAGES
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from ml.pipeline import TRAINING
+from ml.record import Stage
 from tests.dags.conftest import load_dag, task_of
 
 # A whole Airflow runs in here, and not all that it warns of is about us.
@@ -79,7 +80,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: None) -> 
 def test_good_candidate_is_rolled_out(bench: Bench) -> None:
     state, states = bench.run()
     assert state == "success"
-    assert bench.calls == list(STAGES)
+    assert bench.calls == list(TRAINING)
     assert states.pop("keep_champion") == "skipped"
     assert set(states.values()) == {"success"}
 
@@ -93,14 +94,14 @@ def test_refused_candidate_leaves_the_champion_and_says_why(bench: Bench) -> Non
     assert states["keep_champion"] == "success"
 
 
-@pytest.mark.parametrize("verb", list(STAGES))
-def test_failed_stage_makes_the_run_red(bench: Bench, verb: str) -> None:
+@pytest.mark.parametrize("verb", TRAINING)
+def test_failed_stage_makes_the_run_red(bench: Bench, verb: Stage) -> None:
     bench.tell(fault=verb)
     state, states = bench.run()
     assert state == "failed"
     assert states[TASK_OF[verb]] == "failed"
     assert states["fin"] == "upstream_failed"
-    assert bench.calls == list(STAGES)[: list(STAGES).index(verb) + 1]
+    assert bench.calls == list(TRAINING[: TRAINING.index(verb) + 1])
 
 
 def test_day_that_never_lands_makes_the_run_red(bench: Bench, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from adapter.stages import STAGES
 
+from ml.pipeline import TRAINING
 from tests.dags.conftest import DAGS, REPO
 
 
@@ -39,16 +39,16 @@ def run(script: str, folder: Path) -> str:
 
 def outcomes(said: str) -> dict[str, str]:
     """Return how each stage ended, by the line its task wrote."""
-    return dict(re.findall(rf"\] ({'|'.join(STAGES)}) (done|skipped): file://", said))
+    return dict(re.findall(rf"\] ({'|'.join(TRAINING)}) (done|skipped): file://", said))
 
 
 @pytest.mark.timeout(900)
 def test_dag_runs_without_a_cluster_and_the_second_time_skips(checkout: Path) -> None:
     said = run(commands(), checkout)
-    assert outcomes(said) == dict.fromkeys(STAGES, "done")
+    assert outcomes(said) == dict.fromkeys(TRAINING, "done")
     assert "state=success" in said
 
     again = commands().splitlines()
     said = run("\n".join([again[0], again[-1]]), checkout)
-    assert outcomes(said) == dict.fromkeys(STAGES, "skipped")
+    assert outcomes(said) == dict.fromkeys(TRAINING, "skipped")
     assert "state=success" in said
