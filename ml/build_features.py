@@ -37,7 +37,7 @@ def run(job: Job) -> Result:
     project = read_project(job.project, job.settings.projects_path)
     checked = upstream(job, Stage.VALIDATE)
     dataset = before(job, checked, Stage.INGEST)
-    recipe = _recipe(project)
+    recipe = recipe_of(project)
     key = fingerprint(stage=Stage.BUILD_FEATURES, dataset=dataset.fingerprint, recipe=recipe)
 
     def work(_: str) -> Outcome:
@@ -49,6 +49,15 @@ def run(job: Job) -> Result:
         return _outcome({day.day: built[day.day] for day in days}, project, len(todo), job)
 
     return once(job, Stage.BUILD_FEATURES, key, work, TELL)
+
+
+def build_day(job: Job, project: Project, day: str, tables: dict[str, Output]) -> Output:
+    """Build one day's features from its tables' files, unless they are there."""
+    one = Day(day, tables, _note(job, day, tables, recipe_of(project)))
+    try:
+        return Output.model_validate_json(job.stores.data.read(one.note))
+    except FileNotFoundError:
+        return _build_all(job, project, [one])[day]
 
 
 def build(project: Project, features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -123,7 +132,8 @@ def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(c).cast(dtype) for c, dtype in wanted.items())
 
 
-def _recipe(project: Project) -> str:
+def recipe_of(project: Project) -> str:
+    """Name everything but the data that decides what a day's features are."""
     spec = project.spec
     return fingerprint(
         model=project.model_source.decode(),

@@ -95,6 +95,23 @@ def roll_out(as_of: AsOf, upstream: Upstream = None, project: Project = "flights
     stage(Stage.ROLL_OUT, project, as_of, upstream)
 
 
+@app.command("pin-champion")
+def pin_champion(as_of: AsOf, project: Project = "flights") -> None:
+    """Write down which version is champion now, for all the days that are scored with it."""
+    stage(Stage.PIN_CHAMPION, project, as_of)
+
+
+@app.command()
+def score(
+    as_of: AsOf,
+    upstream: Upstream = None,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days up to --as-of.")] = 1,
+    project: Project = "flights",
+) -> None:
+    """Score whole days with the pinned champion; the same day and version once only."""
+    stage(Stage.SCORE, project, as_of, upstream, days)
+
+
 @app.command("roll-back")
 def roll_back(project: Project = "flights") -> None:
     """Give users the previous version back, at once, and name it champion again."""
@@ -138,8 +155,8 @@ def land(
     at_edge("land", project, last.date(), work)
 
 
-for verb, alias in ((build_features, "build_features"), (roll_out, "roll_out")):
-    app.command(alias, hidden=True)(verb)
+for verb in (build_features, roll_out, pin_champion):
+    app.command(verb.__name__, hidden=True)(verb)
 
 
 def stage(

@@ -18,7 +18,7 @@ def columns_of(frame: pl.DataFrame, target: str) -> list[Column]:
 
 
 def _column(values: pl.Series) -> Column:
-    kind = _kind(values.dtype)
+    kind = kind_of(values.dtype)
     if kind in ("int", "bool") and values.null_count():
         raise BadInputError(
             f"feature '{values.name}' is {values.dtype} and has nulls; "
@@ -28,7 +28,8 @@ def _column(values: pl.Series) -> Column:
     return Column(name=values.name, type=kind, nullable=nullable)
 
 
-def _kind(dtype: pl.DataType) -> ColumnType:
+def kind_of(dtype: pl.DataType) -> ColumnType:
+    """Return which of a request's four types a feature is."""
     if dtype == pl.String:
         return "str"
     if dtype == pl.Boolean:

@@ -4,7 +4,7 @@ Raw files are kept once, named by their digest, so windows that overlap share th
 folder that is cleaned up later takes nothing away from a dataset.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -57,7 +57,7 @@ def run(job: Job) -> Result:
     """Check the window's partitions and publish the dataset record."""
     project = read_project(job.project, job.settings.projects_path)
     days = project.spec.days.until(job.as_of, job.days)
-    manifests = _manifests(job, days)
+    manifests = landed(job, days)
     empty = check(project.spec, manifests, job.as_of)
     files = list(_files(job.project, project.spec, manifests))
     key = fingerprint(
@@ -68,7 +68,7 @@ def run(job: Job) -> Result:
     rows = sum(f.landed.rows for f in files if f.table == project.spec.main_table)
 
     def work(_: str) -> Outcome:
-        _copy(job, files)
+        _copy(job, files, job.stores.data.sizes(f"{job.project}/raw/"))
         outputs = {file.name: _output(job, file) for file in files}
         facts = {"days": len(days), "rows": rows, "empty_days": empty}
         return Outcome(outputs, facts)
@@ -82,6 +82,29 @@ def check(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> li
     A day without rows inside the window is noted only, as refusing it would stop sixty runs; on
     the day that is asked for it means that something is wrong.
     """
+    _check_presence(spec, manifests, as_of)
+    empty = {d for d, m in manifests.items() if not m.tables[spec.main_table].rows}
+    for day, manifest in manifests.items():
+        # Where there is no value, a column's type is anyone's guess.
+        for table in spec.tables if day not in empty else ():
+            _check_types(spec, manifest.tables[table], day, table)
+    return sorted(str(day) for day in empty)
+
+
+def take(job: Job, spec: ProjectSpec, day: date) -> dict[str, Output]:
+    """Keep one landed day's files, by table, as `run` does but whatever their columns' types.
+
+    Raises BadInputError when the day has not landed whole, or is not what its manifest says.
+    """
+    manifests = landed(job, [day])
+    _check_presence(spec, manifests, day)
+    files = list(_files(job.project, spec, manifests))
+    # One day is a few files: asking for each is less than listing all there ever were.
+    _copy(job, files, {file.copy: job.stores.data.size(file.copy) for file in files})
+    return {file.table: _output(job, file) for file in files}
+
+
+def _check_presence(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> None:
     for day, manifest in manifests.items():
         if lacking := [table for table in spec.tables if table not in manifest.tables]:
             raise BadInputError(f"the partition of {day} has no table '{lacking[0]}'")
@@ -90,12 +113,6 @@ def check(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> li
             f"the partition of {as_of} has no rows in {', '.join(empty_tables)}: "
             "land the day again once its data is complete"
         )
-    empty = {d for d, m in manifests.items() if not m.tables[spec.main_table].rows}
-    for day, manifest in manifests.items():
-        # Where there is no value, a column's type is anyone's guess.
-        for table in spec.tables if day not in empty else ():
-            _check_types(spec, manifest.tables[table], day, table)
-    return sorted(str(day) for day in empty)
 
 
 def _check_types(spec: ProjectSpec, landed: LandedTable, day: date, table: str) -> None:
@@ -110,7 +127,8 @@ def _check_types(spec: ProjectSpec, landed: LandedTable, day: date, table: str) 
             )
 
 
-def _manifests(job: Job, days: list[date]) -> dict[date, Manifest]:
+def landed(job: Job, days: list[date]) -> dict[date, Manifest]:
+    """Read the days' manifests; BadInputError naming every day that has none."""
     landing = job.stores.landing
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda day: read_manifest(landing, job.project, day), days))
@@ -158,8 +176,7 @@ def _output(job: Job, file: File) -> Output:
     )
 
 
-def _copy(job: Job, files: list[File]) -> None:
-    kept = job.stores.data.sizes(f"{job.project}/raw/")
+def _copy(job: Job, files: list[File], kept: Mapping[str, int | None]) -> None:
     new = {f.copy: f for f in files if kept.get(f.copy) != f.landed.bytes}
     log.info("%d of %d files are new", len(new), len(files))
     with ThreadPoolExecutor(READERS) as pool:

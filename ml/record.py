@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 RESULT_BYTES = 1024
-Fact: TypeAlias = str | int | float | bool | None
+Fact: TypeAlias = str | int | float | bool | dict[str, int] | None
 
 
 class Stage(StrEnum):
@@ -22,6 +22,7 @@ class Stage(StrEnum):
     EVALUATE = "evaluate"
     REGISTER = "register"
     ROLL_OUT = "roll_out"
+    PIN_CHAMPION = "pin_champion"
     SCORE = "score"
     MONITOR = "monitor"
     REPORT = "report"

@@ -6,7 +6,7 @@ What was proven once is not checked again: the proof is named by the file's dige
 from ml.fingerprint import code_digest, fingerprint, versions
 from ml.job import Job, log
 from ml.ledger import Outcome, once, read_outputs, upstream
-from ml.project import Table, read_project
+from ml.project import ProjectSpec, Table, read_project
 from ml.record import Output, Record, Result, Stage
 
 TELL = ("tables", "checked")
@@ -31,10 +31,20 @@ def run(job: Job) -> Result:
             where = f"table '{table}' of {day}"
             check(spec.tables[table], from_parquet(content, where), where)
         for name, output in unproven.items():
-            job.stores.data.create(_proof(job, rules, name, output), b"")
+            table = name.split("/")[1]
+            job.stores.data.create(_proof(job, rules[table], table, output), b"")
         return Outcome(facts={"tables": len(dataset.outputs), "checked": len(unproven)})
 
     return once(job, Stage.VALIDATE, key, work, TELL)
+
+
+def is_proven(job: Job, spec: ProjectSpec, files: dict[str, Output]) -> bool:
+    """Whether each table's file has been found to keep today's rules, or has no rows to break."""
+    rules = {name: _rules_key(spec.tables[name]) for name, output in files.items() if output.rows}
+    sizes = (
+        job.stores.data.size(_proof(job, key, name, files[name])) for name, key in rules.items()
+    )
+    return all(size is not None for size in sizes)
 
 
 def _rules_key(table: Table) -> str:
@@ -43,9 +53,8 @@ def _rules_key(table: Table) -> str:
     )
 
 
-def _proof(job: Job, rules: dict[str, str], name: str, output: Output) -> str:
-    table = name.split("/")[1]
-    return f"{job.project}/proven/{table}/{rules[table]}/{output.sha256}"
+def _proof(job: Job, rules: str, table: str, output: Output) -> str:
+    return f"{job.project}/proven/{table}/{rules}/{output.sha256}"
 
 
 def _unproven(job: Job, dataset: Record, rules: dict[str, str]) -> dict[str, Output]:
@@ -53,6 +62,7 @@ def _unproven(job: Job, dataset: Record, rules: dict[str, str]) -> dict[str, Out
     todo: dict[str, tuple[str, Output]] = {}
     filled = {name: output for name, output in dataset.outputs.items() if output.rows}
     for name, output in filled.items():
-        if (proof := _proof(job, rules, name, output)) not in proven:
+        table = name.split("/")[1]
+        if (proof := _proof(job, rules[table], table, output)) not in proven:
             todo.setdefault(proof, (name, output))
     return dict(todo.values())

@@ -1,0 +1,148 @@
+"""One flight, three ways: in training's features, in a day's scores, and asked for online.
+
+There is one definition of the features, so the three agree to the last bit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+from ml.build_features import build
+from ml.frames import as_rows
+from ml.project import load_code, read_project
+from ml.serving.app import Limits, Model, create_app
+from ml.serving.artefact import fetch
+from ml.serving.drain import Drain
+from ml.serving.predictors import load
+from tests.data.flights import tables
+
+REPO = Path(__file__).parents[2]
+DAY = date(2013, 3, 1)
+WINDOW = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A laptop on which the flights' model was trained on few days and has scored the last."""
+    folder = tmp_path_factory.mktemp("one")
+    project = folder / "projects/flights"
+    shutil.copytree(REPO / "ml/projects/flights", project)
+    text = (project / "project.yaml").read_text()
+    (project / "project.yaml").write_text(
+        text.replace("window: 60, holdout: 7", f"window: {WINDOW}, holdout: 2")
+    )
+    ml(folder, "land", "--from", str(DAY - timedelta(days=WINDOW - 1)), "--to", str(DAY))
+    ml(folder, "run", "--as-of", str(DAY))
+    ml(folder, "pin-champion", "--as-of", str(DAY))
+    pinned = json.loads((folder / "result.json").read_text())["record"]
+    ml(folder, "score", "--as-of", str(DAY), "--upstream", pinned)
+    return folder
+
+
+def ml(folder: Path, *arguments: str) -> None:
+    settings = {
+        "PYTHONPATH": str(REPO),
+        "SLIPWAY_PROJECTS_PATH": str(folder / "projects"),
+        "SLIPWAY_RESULT_PATH": str(folder / "result.json"),
+    }
+    command = [sys.executable, "-m", "ml", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def record(folder: Path, stage: str) -> dict[str, Any]:
+    (found,) = (folder / "local/data/flights" / stage / f"dt={DAY}").glob("*/record.json")
+    return dict(json.loads(found.read_text()))
+
+
+def table(uri: str) -> pl.DataFrame:
+    return pl.read_parquet(uri.removeprefix("file://"))
+
+
+def served(folder: Path) -> Model:
+    """The champion as a model server loads it."""
+    facts = record(folder, "pin_champion")["facts"]
+    manifest, content = fetch(facts["artifact"], facts["sha256"])
+    return Model(manifest, load(manifest, content), facts["version"], "champion")
+
+
+def ask(model: Model, rows: list[dict[str, Any]]) -> list[float]:
+    """Send rows to the model server's own application, as JSON over HTTP, and take its answer."""
+
+    async def post() -> httpx.Response:
+        app = create_app(model, Limits(), Drain(0))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.post("/v1/projects/flights/predict", json={"rows": rows})
+
+    answer = asyncio.run(post())
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model_version"] == model.version
+    return list(answer.json()["predictions"])
+
+
+def known_beforehand() -> dict[str, pl.DataFrame]:
+    """The day's tables as they are before any flight has left."""
+    raw = tables(DAY)
+    later = read_project("flights", "").spec.known_later
+    blank = {
+        name: frame.with_columns(
+            pl.lit(None, frame.schema[column]).alias(column) for column in later.get(name, [])
+        )
+        for name, frame in raw.items()
+    }
+    return blank
+
+
+def test_training_scoring_and_serving_see_the_same_row(folder: Path) -> None:
+    """no skew: features and scores of every flight of a day, computed all three ways."""
+    model = served(folder)
+    columns = [column.name for column in model.manifest.columns]
+
+    training = table(record(folder, "build_features")["outputs"][str(DAY)]["uri"])
+    batch = record(folder, "score")
+    online = build_online()
+    assert (
+        batch["facts"]["features"] == record(folder, "build_features")["outputs"][str(DAY)]["uri"]
+    )
+    assert training.select("id", *columns).equals(online.select("id", *columns))
+
+    holdout = table(record(folder, "split")["outputs"]["holdout"]["uri"])
+    frozen = holdout.join(online.select("id"), on="id", how="semi", maintain_order="left")
+    labelled = training.filter(pl.col("late").is_not_null())
+    assert frozen.equals(labelled)
+
+    scores = table(batch["outputs"]["predictions"]["uri"])
+    assert scores["id"].equals(online["id"])
+    rows = as_rows(online, model.manifest.columns)
+    assert scores["score"].to_list() == ask(model, rows)
+    assert scores["score"].to_list() == model.predictor(as_rows(training, model.manifest.columns))
+
+
+def test_one_flight_alone_gets_the_score_it_has_among_all(folder: Path) -> None:
+    model = served(folder)
+    scores = table(record(folder, "score")["outputs"]["predictions"]["uri"])
+    rows = as_rows(build_online(), model.manifest.columns)
+    chosen = [0, len(rows) // 2, len(rows) - 1]
+    alone = [ask(model, [rows[number]])[0] for number in chosen]
+    assert alone == [scores["score"][number] for number in chosen]
+
+
+def build_online() -> pl.DataFrame:
+    """The features of a day that is still to come, by the project's one definition."""
+    project = read_project("flights", "")
+    return build(project, load_code(project).features, known_beforehand())
