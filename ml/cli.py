@@ -112,6 +112,18 @@ def score(
     stage(Stage.SCORE, project, as_of, upstream, days)
 
 
+@app.command()
+def monitor(as_of: AsOf, project: Project = "flights") -> None:
+    """Measure the predictions of the last days and decide: healthy, watch or retrain."""
+    stage(Stage.MONITOR, project, as_of)
+
+
+@app.command()
+def report(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Write what monitor found as a page that anyone can read."""
+    stage(Stage.REPORT, project, as_of, upstream)
+
+
 @app.command("roll-back")
 def roll_back(project: Project = "flights") -> None:
     """Give users the previous version back, at once, and name it champion again."""

@@ -118,6 +118,30 @@ class Gate(Strict):
     min_slice_rows: int = Field(default=300, ge=2, description="smaller slices are only noted")
 
 
+class Monitor(Strict):
+    """When the model in use counts as worse than it was at its gate."""
+
+    window: int = Field(default=7, ge=1, le=366, description="days that are judged together")
+    min_rows: int = Field(default=300, ge=2, description="labelled rows; fewer prove nothing")
+    watch_drop: float = Field(default=0.02, ge=0, description="AUC below the gate's, as measured")
+    retrain_drop: float = Field(default=0.05, ge=0, description="AUC below the gate's, surely")
+    max_refused: float = Field(default=0.05, ge=0, le=1, description="share of rows not scored")
+    cool_down: int = Field(default=7, ge=0, description="days from one training to the next")
+
+    @model_validator(mode="after")
+    def _warns_before_it_acts(self) -> "Monitor":
+        if self.retrain_drop < self.watch_drop:
+            raise ValueError(
+                f"retrain_drop ({self.retrain_drop:g}) must not be below "
+                f"watch_drop ({self.watch_drop:g})"
+            )
+        return self
+
+    def until(self, as_of: date) -> list[date]:
+        """List the days that are judged together, oldest first, `as_of` the last."""
+        return [as_of - timedelta(days=back) for back in reversed(range(self.window))]
+
+
 class ProjectSpec(Strict):
     """The content of project.yaml."""
 
@@ -127,6 +151,7 @@ class ProjectSpec(Strict):
     days: Days = Field(default_factory=Days)
     gate: Gate = Field(default_factory=Gate)
     approval: bool = Field(default=False, description="a person must agree before a deployment")
+    monitor: Monitor = Field(default_factory=Monitor)
     known_later: dict[str, list[str]] = Field(default_factory=dict)
     tables: dict[str, Table] = Field(min_length=1)
 

@@ -86,31 +86,30 @@ def without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://", text)
 
 
-def experiment_id(client: "MlflowClient", job: Job) -> str:
-    """Find the project's experiment, creating it the first time."""
+def experiment_id(client: "MlflowClient", job: Job, name: str | None = None) -> str:
+    """Find an experiment, by default the project's own, creating it the first time."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(job.project)
+    name = name or job.project
+    found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.create_experiment(job.project, _artifacts_beside(job))
+            return client.create_experiment(name, _artifacts_beside(job, name))
         except MlflowException:
             # Another worker created it in between; any other trouble shows again just below.
-            found = client.get_experiment_by_name(job.project)
+            found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage == "deleted":
-        raise StageError(
-            f"the MLflow experiment '{job.project}' is deleted: restore it in the MLflow UI"
-        )
+        raise StageError(f"the MLflow experiment '{name}' is deleted: restore it in the MLflow UI")
     return str(found.experiment_id)
 
 
-def _artifacts_beside(job: Job) -> str | None:
+def _artifacts_beside(job: Job, experiment: str) -> str | None:
     """Keep a local database's artefacts beside it; a server knows its own place."""
     uri = job.settings.tracking_uri
     if not uri.startswith("sqlite:///"):
         return None
     database = Path(uri.removeprefix("sqlite:///")).absolute()
-    return (database.parent / "mlflow" / job.project).as_uri()
+    return (database.parent / "mlflow" / experiment).as_uri()
 
 
 def champion(job: Job) -> Champion | None:

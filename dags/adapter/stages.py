@@ -40,6 +40,8 @@ _IN_ORDER = (
     Stage("evaluate", Profile.MODEL, "train", timedelta(hours=1)),
     Stage("register", Profile.MODEL, "evaluate", timedelta(minutes=30)),
     Stage("roll_out", Profile.ROLL_OUT, "register", timedelta(hours=1)),
+    Stage("monitor", Profile.MODEL, None, timedelta(minutes=30)),
+    Stage("report", Profile.MODEL, "monitor", timedelta(minutes=30)),
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType({stage.verb: stage for stage in _IN_ORDER})

@@ -1,0 +1,77 @@
+"""The numbers of monitoring against ones worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ml.measures import INTERVAL_ROWS, measure
+from ml.metrics import auc
+
+
+def frame(scores: list[float], labels: list[bool | None]) -> pl.DataFrame:
+    columns = {"id": [str(n) for n in range(len(scores))], "score": scores, "label": labels}
+    return pl.DataFrame(columns, schema={"id": pl.String, "score": pl.Float64, "label": pl.Boolean})
+
+
+def test_four_rows_by_hand() -> None:
+    found = measure(frame([0.9, 0.6, 0.4, 0.2], [True, False, True, False]), refused=1)
+    assert (found.rows, found.scored, found.refused, found.labelled) == (5, 4, 1, 4)
+    assert found.coverage == 1
+    assert found.refused_share == 0.2
+    assert found.mean_score == pytest.approx(0.525)
+    assert found.positive_rate == 0.5
+    # Of the four pairs of a positive and a negative one is the wrong way round: 0.4 below 0.6.
+    assert found.auc is not None
+    assert found.auc.value == 0.75
+    assert found.brier == pytest.approx((0.01 + 0.36 + 0.36 + 0.04) / 4)
+    loss = -(math.log(0.9) + math.log(0.4) + math.log(0.4) + math.log(0.8)) / 4
+    assert found.log_loss == pytest.approx(loss)
+
+
+def test_rows_without_a_label_count_for_what_needs_none() -> None:
+    found = measure(frame([0.9, 0.2, 0.7, 0.6], [True, False, None, None]), refused=0)
+    assert (found.scored, found.labelled, found.coverage) == (4, 2, 0.5)
+    assert found.mean_score == pytest.approx(0.6)
+    assert found.positive_rate == 0.5
+    assert found.auc is not None
+    assert found.auc.value == 1
+
+
+def test_no_label_is_no_quality() -> None:
+    found = measure(frame([0.9, 0.2], [None, None]), refused=0)
+    assert (found.labelled, found.coverage) == (0, 0)
+    assert (found.auc, found.log_loss, found.brier, found.positive_rate) == (None,) * 4
+
+
+def test_labels_of_one_kind_order_nothing() -> None:
+    found = measure(frame([0.9, 0.2], [True, True]), refused=0)
+    assert found.auc is None
+    assert found.positive_rate == 1
+    assert found.brier == pytest.approx((0.01 + 0.64) / 2)
+
+
+def test_no_rows_at_all() -> None:
+    found = measure(frame([], []), refused=3)
+    assert (found.rows, found.coverage, found.refused_share, found.mean_score) == (3, 0, 1, None)
+
+
+def test_a_sure_score_that_is_wrong_costs_much_but_not_everything() -> None:
+    found = measure(frame([0.0, 1.0], [True, False]), refused=0)
+    assert found.log_loss is not None
+    assert 10 < found.log_loss < 20
+
+
+def test_an_interval_of_very_many_rows_is_around_their_own_auc() -> None:
+    random = np.random.default_rng(0)
+    size = INTERVAL_ROWS * 2 + 10
+    labels = random.random(size) < 0.3
+    scores = np.clip(random.normal(0.4 + 0.1 * labels, 0.1), 0, 1)
+    found = measure(frame(scores.tolist(), labels.tolist()), refused=0).auc
+    assert found is not None
+    assert found.value == auc(labels, scores)
+    assert found.low < found.value < found.high
+    assert found.high - found.low < 0.02
