@@ -124,6 +124,30 @@ def report(as_of: AsOf, upstream: Upstream = None, project: Project = "flights")
     stage(Stage.REPORT, project, as_of, upstream)
 
 
+@app.command("build-artefacts")
+def build_artefacts(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Check all that a deployment needs, and write down what the deployed model must answer."""
+    stage(Stage.BUILD_ARTEFACTS, project, as_of, upstream)
+
+
+@app.command()
+def smoke(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Ask the deployed model what it must answer, and what it must refuse."""
+    stage(Stage.SMOKE, project, as_of, upstream)
+
+
+@app.command()
+def present(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Write one page about the training, the decision and the deployment."""
+    stage(Stage.PRESENT, project, as_of, upstream)
+
+
+@app.command("describe")
+def describe_model(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
+    """Record what the deployed model's data and scores look like, to compare later days with."""
+    stage(Stage.DESCRIBE, project, as_of, upstream)
+
+
 @app.command("roll-back")
 def roll_back(project: Project = "flights") -> None:
     """Give users the previous version back, at once, and name it champion again."""
@@ -167,7 +191,7 @@ def land(
     at_edge("land", project, last.date(), work)
 
 
-for verb in (build_features, roll_out, pin_champion):
+for verb in (build_features, roll_out, pin_champion, build_artefacts):
     app.command(verb.__name__, hidden=True)(verb)
 
 

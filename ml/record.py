@@ -28,6 +28,8 @@ class Stage(StrEnum):
     REPORT = "report"
     SMOKE = "smoke"
     BUILD_ARTEFACTS = "build_artefacts"
+    PRESENT = "present"
+    DESCRIBE = "describe"
 
 
 class Output(BaseModel):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ml.aliases import Alias, Aliases
 from ml.errors import BadInputError, RolloutRefusedError, StageError
 from ml.job import Job, log
+from ml.ledger import before, read_record
 from ml.record import Record, Result, Stage, Status
 from ml.target import Answer, Release, ServingTarget, Side, UnansweredError, View
 
@@ -242,7 +243,7 @@ class RollOut:
 
 
 def run(job: Job) -> Result:
-    """Roll out the version that the register record of `job.upstream` names."""
+    """Roll out the version that the record of `job.upstream`, or one before it, registered."""
     release, registered = _registered(job)
     target = open_target(job.settings.target)
     status = RollOut(target, open_aliases(job)).carry_out(release)
@@ -262,11 +263,9 @@ def run(job: Job) -> Result:
 def _registered(job: Job) -> tuple[Release, Record]:
     if job.upstream is None:
         raise BadInputError("roll_out needs --upstream, the record that register printed")
-    try:
-        content = job.stores.data.read(job.stores.data.path(job.upstream))
-    except FileNotFoundError:
-        raise BadInputError(f"there is no record {job.upstream}") from None
-    record = Record.model_validate_json(content)
+    record = read_record(job.stores.data, job.upstream)
+    if record.stage is Stage.BUILD_ARTEFACTS:
+        record = before(job, record, Stage.REGISTER)
     if record.stage is not Stage.REGISTER:
         raise BadInputError(f"{job.upstream} is a record of {record.stage}, not of register")
     facts = record.facts

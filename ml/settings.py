@@ -35,6 +35,8 @@ class Settings(BaseModel):
     result_path: Path | None = None
     revision: str = "unversioned"
     target: str = "local"
+    # Where the deployed models answer, `{project}` in it; empty where no server runs.
+    serving_url: str = ""
     dag_id: str = ""
     task_id: str = ""
     airflow_run_id: str = ""

@@ -21,6 +21,9 @@ RETRIES: dict[str, Any] = {
     "max_retry_delay": 300,
 }
 
+RESCHEDULED: dict[str, Any] = {"deferrable": False, "mode": "reschedule", "poke_interval": 300}
+"""How a wait for data holds neither a worker nor the triggerer between two looks."""
+
 
 class Pipeline:
     """The stages of one DAG, each told where to find the record of the one before it."""
@@ -32,22 +35,30 @@ class Pipeline:
     def wait_for_partition(self, **kwargs: Any) -> PartitionSensor:
         """Make the task that waits until the day's data has landed."""
         return PartitionSensor(
-            task_id="wait_for_partition",
             landing_url=self.settings.landing_url,
             project=PROJECT,
             as_of=AS_OF,
-            **kwargs,
+            **{"task_id": "wait_for_partition", **kwargs},
         )
 
-    def stage(self, verb: str, **kwargs: Any) -> BaseOperator:
+    def stage(
+        self,
+        verb: str,
+        *,
+        task_id: str | None = None,
+        after: BaseOperator | None = None,
+        **kwargs: Any,
+    ) -> BaseOperator:
         """Make the task of a stage, after the stage that it builds on.
 
-        Raises KeyError when there is no such stage, or when the one before it was not made yet.
+        The task is named like its verb, unless `task_id` is given; `after` is another stage's
+        task to start from than the usual one. Raises KeyError when there is no such stage, or
+        when the one before it was not made yet.
         """
         stage = STAGES[verb]
-        before = self._tasks[stage.upstream] if stage.upstream else None
+        before = after or (self._tasks[stage.upstream] if stage.upstream else None)
         task = self._operator(
-            task_id=verb,
+            task_id=task_id or verb,
             stage=stage,
             project=PROJECT,
             as_of=AS_OF,

@@ -15,6 +15,7 @@ class Profile(StrEnum):
     DATA = "data"
     MODEL = "model"
     ROLL_OUT = "roll_out"
+    SMOKE = "smoke"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ _IN_ORDER = (
     Stage("roll_out", Profile.ROLL_OUT, "register", timedelta(hours=1)),
     Stage("monitor", Profile.MODEL, None, timedelta(minutes=30)),
     Stage("report", Profile.MODEL, "monitor", timedelta(minutes=30)),
+    Stage("smoke", Profile.SMOKE, "roll_out", timedelta(minutes=15)),
+    Stage("build_artefacts", Profile.DATA, "register", timedelta(minutes=30)),
+    Stage("present", Profile.DATA, "smoke", timedelta(minutes=15)),
+    Stage("describe", Profile.DATA, "smoke", timedelta(minutes=30)),
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType({stage.verb: stage for stage in _IN_ORDER})

@@ -37,6 +37,13 @@ def request_adapter(manifest: ArtifactManifest, max_rows: int) -> TypeAdapter[An
     return TypeAdapter(PredictRequest)
 
 
+def row_schema(manifest: ArtifactManifest) -> dict[str, Any]:
+    """Return the JSON schema of one row, as it stands in the OpenAPI document."""
+    schema = request_adapter(manifest, max_rows=1).json_schema()
+    row: dict[str, Any] = schema["$defs"]["Row"]
+    return row
+
+
 def _field(column: Column) -> Any:  # noqa: ANN401 - a type made at run time has no type
     kind = _PYTHON_TYPES[column.type]
     return NotRequired[kind | None] if column.nullable else kind

@@ -33,6 +33,7 @@ PATHS = {
     "stage-data": {"minio"},
     "stage-model": {"minio", "mlflow"},
     "stage-roll-out": {"minio", "mlflow", "serving", "kube"},
+    "stage-smoke": {"minio", "serving"},
     "stage-land": {"minio"},
     "serving": {"minio"},
     "test": {"minio", "mlflow", "airflow-api-server"},

@@ -143,10 +143,10 @@ def test_the_names_that_others_rely_on(laptop: list[Object]) -> None:
     services = {found["metadata"]["name"] for found in of_kind(laptop, "Service")}
     assert services == {"slipway-airflow", "slipway-mlflow", "slipway-minio", "slipway-postgres"}
     assert set(templates(laptop)) == {
-        *("data.yaml", "model.yaml", "roll_out.yaml", "land.yaml", "task.yaml"),
+        *("data.yaml", "model.yaml", "roll_out.yaml", "smoke.yaml", "land.yaml", "task.yaml"),
         *("deployment.yaml", "service.yaml", "pdb.yaml"),
     }
-    for stage in ("data", "model", "roll_out", "land"):
+    for stage in ("data", "model", "roll_out", "smoke", "land"):
         assert templates(laptop)[f"{stage}.yaml"]["spec"]["containers"][0]["name"] == "base"
 
 

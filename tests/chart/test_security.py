@@ -137,6 +137,7 @@ SECRETS = {
     "data.yaml": {"slipway-object-store-stages"},
     "model.yaml": {"slipway-object-store-stages", "slipway-mlflow-stages"},
     "roll_out.yaml": {"slipway-object-store-stages", "slipway-mlflow-stages"},
+    "smoke.yaml": {"slipway-object-store-stages"},
     "land.yaml": {"slipway-object-store-lander"},
     "task.yaml": {"slipway-object-store-airflow"},
     "deployment.yaml": {"slipway-object-store-serving"},

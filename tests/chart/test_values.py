@@ -22,7 +22,7 @@ COMMON = {"resources", "env", "pod", "podAnnotations", "serviceAccountAnnotation
 WORKLOADS = [
     *("airflow.apiServer", "airflow.scheduler", "airflow.dagProcessor", "airflow.triggerer"),
     *("airflow.task", "mlflow", "postgres", "objectStore"),
-    *("stages.data", "stages.model", "stages.rollOut", "stages.land", "serving"),
+    *("stages.data", "stages.model", "stages.rollOut", "stages.smoke", "stages.land", "serving"),
 ]
 IMAGES = ["airflow", "mlflow", "postgres", "objectStore", "stages", "serving"]
 

@@ -15,6 +15,7 @@ SECRETS = {
     Profile.DATA: {"slipway-object-store-stages"},
     Profile.MODEL: {"slipway-object-store-stages", "slipway-mlflow-stages"},
     Profile.ROLL_OUT: {"slipway-object-store-stages", "slipway-mlflow-stages"},
+    Profile.SMOKE: {"slipway-object-store-stages"},
 }
 
 

@@ -18,6 +18,7 @@ object-store-setup: [minio]
 stage-data: [minio]
 stage-model: [minio, mlflow]
 stage-roll-out: [minio, mlflow, kubernetes-api, serving]
+stage-smoke: [minio, serving]
 stage-land: [minio]
 serving: [minio]
 test: [minio, mlflow, airflow-api-server]
@@ -104,6 +105,7 @@ The workload's values that belong to a row: extra egress rules and who may conne
   "stage-data" $values.stages.data
   "stage-model" $values.stages.model
   "stage-roll-out" $values.stages.rollOut
+  "stage-smoke" $values.stages.smoke
   "stage-land" $values.stages.land
   "serving" $values.serving
 | toYaml -}}

@@ -1,6 +1,6 @@
 {{/*
 One stage pod as Airflow's operator reads it: a whole Pod, to which the launcher adds name, labels and arguments.
-Call with (list $ kind workload env), where kind is data, model, roll-out or land.
+Call with (list $ kind workload env), where kind is data, model, roll-out, smoke or land.
 */}}
 {{- define "slipway.stages.pod" -}}
 {{- $root := index . 0 -}}
@@ -71,6 +71,13 @@ spec:
   value: {{ include "slipway.componentName" (list . "serving-template") }}
 {{- end -}}
 
+{{- define "slipway.stages.smokeEnv" -}}
+{{ include "slipway.objectStore.env" (list . "stages") }}
+# Every deployed model has a Service named like its project.
+- name: SLIPWAY_SERVING_URL
+  value: http://{project}.{{ .Release.Namespace }}.svc:8080
+{{- end -}}
+
 {{/*
 A pod of the KubernetesExecutor: it reports to the API server and uploads its log, and holds no other secret.
 */}}
@@ -123,6 +130,8 @@ model.yaml: |
   {{- include "slipway.stages.pod" (list . "model" .Values.stages.model (printf "%s\n%s" $stages $mlflow)) | nindent 2 }}
 roll_out.yaml: |
   {{- include "slipway.stages.pod" (list . "roll-out" .Values.stages.rollOut (include "slipway.stages.rollOutEnv" .)) | nindent 2 }}
+smoke.yaml: |
+  {{- include "slipway.stages.pod" (list . "smoke" .Values.stages.smoke (include "slipway.stages.smokeEnv" .)) | nindent 2 }}
 land.yaml: |
   {{- include "slipway.stages.pod" (list . "land" .Values.stages.land (include "slipway.objectStore.env" (list . "lander"))) | nindent 2 }}
 task.yaml: |

@@ -1,0 +1,158 @@
+"""present: one page about a training: what it learnt from, how it was judged, how it answers now.
+
+The page is one HTML file without scripts, made from the run's records alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ml.fingerprint import code_digest, fingerprint, versions
+from ml.job import Job
+from ml.ledger import Outcome, before, once, publish, read_outputs, upstream
+from ml.project import read_project
+from ml.record import Record, Result, Stage
+
+TELL = ("version", "run_id", "report")
+EVALUATION = "evaluation"
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{{ project }}: version {{ version }}</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: left }
+td.number { text-align: right; font-variant-numeric: tabular-nums }
+.bar { background: #eef2f7; width: 12rem } .bar div { background: #4a7db5; height: .8rem }
+.verdict { border-left: .4rem solid #2e7d4f; background: #eef7f1; padding: .6rem 1rem }
+code { overflow-wrap: anywhere }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+<p class="verdict"><b>{{ project }}, version {{ version }}: {{ decision }}.</b> {{ reason }}</p>
+{% for heading, rows in tables.items() %}
+<h2>{{ heading }}</h2>
+<table>
+{% for name, value in rows.items() %}<tr><th>{{ name }}</th><td><code>{{ value }}</code></td></tr>
+{% endfor %}</table>
+{% endfor %}
+{% if slices %}
+<h2>Parts of the holdout</h2>
+<table>
+<tr><th>part</th><th>rows</th><th>AUC</th><th></th><th>champion's AUC</th></tr>
+{% for part in slices %}<tr><td>{{ part.column }} {{ part.value }}</td>
+<td class="number">{{ part.rows }}</td><td class="number">{{ "%.3f" | format(part.candidate) }}</td>
+<td><div class="bar"><div style="width: {{ (part.candidate * 100) | round(1) }}%"></div></div></td>
+<td class="number">{{ "%.3f" | format(part.champion) if part.champion is not none else "" }}</td>
+</tr>
+{% endfor %}</table>
+{% endif %}
+<h2>Records</h2>
+<ul>
+{% for uri in records %}<li><code>{{ uri }}</code></li>
+{% endfor %}</ul>
+</body>
+</html>
+"""
+
+
+def run(job: Job) -> Result:
+    """Write the page of the version that smoke has asked."""
+    asked = upstream(job, Stage.SMOKE)
+    title = read_project(job.project, job.settings.projects_path).spec.title
+    key = fingerprint(
+        stage=Stage.PRESENT,
+        asked=asked.fingerprint,
+        title=title,
+        code=code_digest("ml.present"),
+        versions=versions("jinja2"),
+    )
+
+    def work(folder: str) -> Outcome:
+        from jinja2 import Environment
+
+        page = Environment(autoescape=True).from_string(PAGE).render(content(job, asked, title))
+        output = publish(job.stores.data, folder, "report.html", page.encode(), None)
+        trained = before(job, asked, Stage.TRAIN)
+        facts = {
+            "version": asked.facts["version"],
+            "run_id": trained.facts["run_id"],
+            "report": output.uri,
+        }
+        return Outcome({"report": output}, facts)
+
+    return once(job, Stage.PRESENT, key, work, TELL)
+
+
+def content(job: Job, asked: Record, title: str) -> dict[str, Any]:
+    """Gather what the page shows from the records of the run."""
+    registered = before(job, asked, Stage.REGISTER)
+    evaluated = before(job, registered, Stage.EVALUATE)
+    (text,) = read_outputs(job, Stage.EVALUATE, [evaluated.outputs[EVALUATION]])
+    measured = json.loads(text)["measured"]
+    return {
+        "project": job.project,
+        "title": title,
+        **{name: registered.facts[name] for name in ("version", "decision", "reason")},
+        "tables": {
+            "How it was judged": judged(measured, evaluated),
+            "What it learnt from": learnt(job, evaluated),
+            "How it answers": answers(asked),
+        },
+        "slices": measured["slices"],
+        "records": _trail(job, asked),
+    }
+
+
+def judged(measured: dict[str, Any], evaluated: Record) -> dict[str, str]:
+    """Name the measurements behind the decision."""
+    rows = {"AUC of the candidate": _interval(measured["candidate"])}
+    if measured["champion"]:
+        rows["AUC of the champion"] = _interval(measured["champion"])
+        rows["gain"] = _interval(measured["gain"])
+        rows["champion"] = f"version {evaluated.facts['champion_version']}"
+    return rows | {"one prediction": f"{measured['latency_ms']:.2f} ms"}
+
+
+def _interval(measured: dict[str, float]) -> str:
+    return f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})"
+
+
+def learnt(job: Job, evaluated: Record) -> dict[str, object]:
+    """Name the days and rows of the training."""
+    split, trained = before(job, evaluated, Stage.SPLIT), before(job, evaluated, Stage.TRAIN)
+    facts = split.facts
+    return {
+        "days": f"{facts['train_from']} to {facts['train_until']}",
+        "rows": f"{facts['train_rows']} to learn from, {facts['holdout_rows']} to test",
+        "share of positives": facts["positive_share"],
+        "served as": f"{trained.facts['format']}: {trained.facts['format_reason']}",
+        "MLflow run": trained.facts["run_id"],
+    }
+
+
+def answers(asked: Record) -> dict[str, object]:
+    """Name what the deployed model showed when it was first asked."""
+    facts = asked.facts
+    return {
+        "endpoint": facts["endpoint"],
+        "model file": facts["sha256"],
+        "known rows repeated": f"{facts['rows']}, at most {facts['largest_difference']:.1e} off",
+        "one row over the network": f"{facts['p50_ms']} ms (median), {facts['p95_ms']} ms (95 %)",
+    }
+
+
+def _trail(job: Job, record: Record) -> list[str]:
+    from ml.ledger import read_record
+
+    trail = [str(job.upstream)]
+    while record.inputs:
+        trail.append(record.inputs[0])
+        record = read_record(job.stores.data, record.inputs[0])
+    return trail
