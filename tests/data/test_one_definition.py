@@ -99,13 +99,12 @@ def known_beforehand() -> dict[str, pl.DataFrame]:
     """The day's tables as they are before any flight has left."""
     raw = tables(DAY)
     later = read_project("flights", "").spec.known_later
-    blank = {
+    return {
         name: frame.with_columns(
             pl.lit(None, frame.schema[column]).alias(column) for column in later.get(name, [])
         )
         for name, frame in raw.items()
     }
-    return blank
 
 
 def test_training_scoring_and_serving_see_the_same_row(folder: Path) -> None:
