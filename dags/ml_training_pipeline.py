@@ -1,7 +1,7 @@
 """
 # Train a project's model, and deploy it when it is better
 
-Once a day, when the day's data has landed:
+Whenever a day's features have been built (by `etl_feature_engineering`), for that day:
 
 1. **data_preparation** checks the data, builds the features and keeps the last days apart.
 2. **training_evaluation** trains a candidate, measures it and today's champion on the same days
@@ -14,7 +14,8 @@ Once a day, when the day's data has landed:
 Any failed task makes the run red. Running a day again does no work twice: a stage that finds its
 result from before returns it.
 
-Trigger it by hand with a `project` and a day, `as_of`; without a day it is the run's logical date.
+Trigger it by hand with a `project` and a day, `as_of`, or run it for days of the past with
+`airflow backfill create`. Without `as_of` the day is that of the features, or the logical date.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapter.deadlines import late_after
+from adapter.features import on_features
 from adapter.gate import DecisionBranchOperator, KeepChampionOperator
 from adapter.pipeline import RETRIES, Pipeline
 from adapter.projects import days_of, project_params
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, CronDataIntervalTimetable, TaskGroup
+from airflow.sdk import DAG, TaskGroup
 
 with DAG(
     "ml_training_pipeline",
     doc_md=__doc__,
     description="Train a project's model every day, and deploy it when it is better",
-    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    schedule=on_features("flights"),
     **days_of("flights"),
     catchup=False,
     max_active_runs=3,

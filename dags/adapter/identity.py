@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import date
 
 _LABEL_LIMIT = 63
 _NAME_LIMIT = 54  # leaves room for the suffix that makes a pod name unique
@@ -12,7 +13,10 @@ _NAME_LIMIT = 54  # leaves room for the suffix that makes a pod name unique
 
 @dataclass(frozen=True)
 class StageRun:
-    """A stage of a project for one day, in one run of a DAG."""
+    """A stage of a project for one day, in one run of a DAG.
+
+    `as_of` is the day, as YYYY-MM-DD, or `first/last` for a stage that is to do just those days.
+    """
 
     project: str
     stage: str
@@ -24,7 +28,8 @@ class StageRun:
     @property
     def pod_name(self) -> str:
         """Return the start of the pod's name, such as `flights-train-20130301`."""
-        name = f"{self.project}-{self.stage}-{self.as_of.replace('-', '')}"
+        day = self.as_of.rpartition("/")[2].replace("-", "")
+        name = f"{self.project}-{self.stage}-{day}"
         return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:_NAME_LIMIT].strip("-")
 
     @property
@@ -51,7 +56,11 @@ class StageRun:
 
     def arguments(self, upstream_record: str | None) -> list[str]:
         """Return the arguments of `python -m ml` that start this stage."""
-        arguments = [self.stage, "--project", self.project, "--as-of", self.as_of]
+        first, _, last = self.as_of.rpartition("/")
+        arguments = [self.stage, "--project", self.project, "--as-of", last]
+        if first:
+            days = date.fromisoformat(last) - date.fromisoformat(first)
+            arguments += ["--days", str(days.days + 1)]
         return [*arguments, "--upstream", upstream_record] if upstream_record else arguments
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
+from adapter.features import announce
 from adapter.identity import StageRun
 from adapter.links import links_of
 from adapter.outcome import conclude
@@ -56,7 +57,9 @@ class LocalStageOperator(BaseOperator):
             task_id=self.task_id,
             run_id=context["run_id"],
         )
-        return conclude(self.stage.verb, self._ending_of(run), self.log)
+        result = conclude(self.stage.verb, self._ending_of(run), self.log)
+        announce(self.outlets, context, self.project, self.as_of, result)
+        return result
 
     def _ending_of(self, run: StageRun) -> Ending:
         with tempfile.TemporaryDirectory() as folder:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.xcom_arg import XComArg
 from custom_sensors import PartitionSensor
 
 from adapter.settings import Place, Settings
 from adapter.stages import STAGES
 
 PROJECT = "{{ params.project }}"
-AS_OF = "{{ params.as_of or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
+# The newest of the days whose features started the run, where it was features that did.
+_BUILT = (
+    "((triggering_asset_events.values() | sum(start=[]) | map(attribute='extra')"
+    " | map(attribute='as_of', default='') | list or ['']) | max)"
+)
+_OWN = "((dag_run.logical_date or dag_run.run_after) | ds)"
+AS_OF = f"{{{{ params.as_of or {_BUILT} or {_OWN} }}}}"
+ONE_DAY = f"{AS_OF}/{AS_OF}"
+"""That day alone, for a stage that would take the days before it too."""
 RETRIES: dict[str, Any] = {
     # What can never succeed fails at once by itself (see `adapter.outcome`): these are for a lost
     # node, a full cluster, a store that is away for a minute.
@@ -55,34 +65,52 @@ class Pipeline:
         task to start from than the usual one. Raises KeyError when there is no such stage, or
         when the one before it was not made yet.
         """
-        stage = STAGES[verb]
-        before = after or (self._tasks[stage.upstream] if stage.upstream else None)
-        task = self._operator(
-            task_id=task_id or verb,
-            stage=stage,
-            project=PROJECT,
-            as_of=AS_OF,
-            upstream_record=_record_of(before) if before else None,
-            **kwargs,
-        )
+        operator, given, before = self._parts(verb, after)
+        task = operator(**{**given, "task_id": task_id or verb, "as_of": AS_OF, **kwargs})
         if before:
             before >> task
         self._tasks[verb] = task
         return task
 
-    def _operator(self, **kwargs: Any) -> BaseOperator:
+    def stage_for_each(
+        self, verb: str, days: XComArg, at_once: int, **kwargs: Any
+    ) -> MappedOperator:
+        """Make a stage that runs once for each of the days that a task returns.
+
+        At most `at_once` of them run at the same time. Raises KeyError as `stage` does.
+        """
+        operator, given, before = self._parts(verb)
+        task = operator.partial(
+            task_id=verb,
+            **given,
+            execution_timeout=STAGES[verb].timeout,
+            max_active_tis_per_dagrun=at_once,
+            map_index_template="{{ task.as_of }}",
+            **kwargs,
+        ).expand(as_of=days)
+        if before:
+            before >> task
+        return task
+
+    def _parts(
+        self, verb: str, after: BaseOperator | None = None
+    ) -> tuple[type[BaseOperator], dict[str, Any], BaseOperator | None]:
+        """Return a stage's operator, its arguments, and the task of the stage before it."""
+        stage = STAGES[verb]
+        before = after or (self._tasks[stage.upstream] if stage.upstream else None)
+        given: dict[str, Any] = {"stage": stage, "project": PROJECT}
+        if before:
+            given["upstream_record"] = _record_of(before)
         if self.settings.place is Place.LOCAL:
             from adapter.local_stage import LocalStageOperator
 
-            return LocalStageOperator(**kwargs)
+            return LocalStageOperator, given, before
         from adapter.pod_stage import StagePodOperator
 
-        return StagePodOperator(
-            pods_dir=self.settings.pods_dir,
-            namespace=self.settings.namespace,
-            in_cluster=self.settings.in_cluster,
-            **kwargs,
-        )
+        given["pods_dir"] = self.settings.pods_dir
+        given["namespace"] = self.settings.namespace
+        given["in_cluster"] = self.settings.in_cluster
+        return StagePodOperator, given, before
 
 
 def _record_of(task: BaseOperator) -> str:

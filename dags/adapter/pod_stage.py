@@ -17,6 +17,7 @@ from kubernetes.watch import Watch
 from pendulum import DateTime
 from urllib3.exceptions import HTTPError
 
+from adapter.features import announce
 from adapter.identity import StageRun
 from adapter.links import links_of
 from adapter.outcome import conclude
@@ -195,6 +196,7 @@ class StagePodOperator(KubernetesPodOperator):
         # Without its ending a pod that ended well has left no result, which the next try finds.
         unseen = Ending(0 if event["status"] == "success" else UNKNOWN_EXIT)
         result = conclude(self.stage.verb, Ending(**ending) if ending else unseen, self.log)
+        announce(self.outlets, context, self.project, self.as_of, result)
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=result)
 
     def _after_trouble(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:

@@ -366,7 +366,9 @@ def test_good_rows_come_out_as_they_went_in() -> None:
 def test_a_row_is_refused_for_its_first_fault(
     change: dict[str, Any], schema: dict[str, Any], reason: str
 ) -> None:
-    sifted = sift(RULES, frame_of(GOOD, GOOD | {"id": "b"} | change, **schema), "it")
+    as_landed = {name: str(GOOD[name]) for name, dtype in schema.items() if dtype == pl.String}
+    rows = (GOOD | as_landed, GOOD | {"id": "b"} | change)
+    sifted = sift(RULES, frame_of(*rows, **schema), "it")
     assert sifted.reasons == {reason: 1}
     assert sifted.frame["id"].to_list() == ["a"]
 

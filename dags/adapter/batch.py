@@ -1,0 +1,108 @@
+"""Scoring many days: which pods do which days, and what came of it all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context, Param
+from airflow.sdk.definitions.xcom_arg import XComArg
+from airflow.sdk.exceptions import AirflowFailException
+
+MOST_PODS = 40
+"""Days above this number share pods, so that the list of them stays below 1 KiB."""
+
+AT_ONCE = 4
+"""How many days of one run are scored at the same time."""
+
+
+class DaysOperator(BaseOperator):
+    """Return the days to score, a list of `YYYY-MM-DD` or, for many, of `first/last`."""
+
+    template_fields = ("as_of", "first", "last")
+    ui_color = "#fbe8c8"
+
+    def __init__(self, *, as_of: str, first: str, last: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.as_of = as_of
+        self.first = first
+        self.last = last
+
+    def execute(self, context: Context) -> list[str]:  # noqa: ARG002 - Airflow's signature
+        """Work out the days; a range that is none fails the run at once."""
+        if bool(self.first) != bool(self.last):
+            raise AirflowFailException("give both `first` and `last`, or neither: then it is a day")
+        first, last = self.first or self.as_of, self.last or self.as_of
+        parts = partitions(date.fromisoformat(first), date.fromisoformat(last))
+        if not parts:
+            raise AirflowFailException(f"`first`, {first}, is after `last`, {last}")
+        self.log.info("%s to %s in %d parts", first, last, len(parts))
+        return parts
+
+
+def partitions(first: date, last: date, most: int = MOST_PODS) -> list[str]:
+    """Cut a range of days into at most `most` parts of about the same length."""
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    size = -(-len(days) // most) if days else 1
+    parts = [days[start : start + size] for start in range(0, len(days), size)]
+    return [str(part[0]) if size == 1 else f"{part[0]}/{part[-1]}" for part in parts]
+
+
+class SummaryOperator(BaseOperator):
+    """Add up what the scored days said, for people and for whoever notifies them."""
+
+    template_fields = ("project", "results")
+    ui_color = "#d7e8d0"
+
+    def __init__(self, *, project: str, results: XComArg, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.project = project
+        self.results: Any = results  # once rendered, the results themselves
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Return rows, mean score, refused rows with reasons, and all of it as a sentence."""
+        told = summary_of(self.project, self.results)
+        self.log.info("%s", told["summary"])
+        return told
+
+
+def summary_of(project: str, results: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the results of scored days, which all come from the same version."""
+    parts = list(results)
+    rows = sum(part["rows"] for part in parts)
+    reasons = sum((Counter(part["reasons"]) for part in parts), Counter[str]())
+    often = dict(reasons.most_common(5))
+    told = {
+        "days": sum(part["days"] for part in parts),
+        "rows": rows,
+        "mean_score": round(sum(part["mean_score"] * part["rows"] for part in parts) / rows, 6),
+        "refused": sum(part["refused"] for part in parts),
+        "skipped": sum(part["days"] for part in parts if part["status"] == "skipped"),
+        "version": parts[0]["version"],
+    }
+    return {**told, "reasons": often, "summary": _sentence(project, told, often)}
+
+
+def _sentence(project: str, told: dict[str, Any], reasons: dict[str, int]) -> str:
+    why = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+    refused = f"{told['refused']} rows were refused: {why}" if why else "no row was refused"
+    return (
+        f"version {told['version']} of {project} has scored {told['rows']} rows of "
+        f"{told['days']} days, {told['mean_score']:.4f} on average; {refused}"
+    )[:400]
+
+
+def range_params() -> dict[str, Param]:
+    """Return the parameters by which a run is for many days."""
+    return {
+        name: Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title=title,
+            description=f"{title} to score, as YYYY-MM-DD. Empty, like its other end: one day.",
+        )
+        for name, title in (("first", "First day"), ("last", "Last day"))
+    }
