@@ -19,6 +19,7 @@ from ml.tables import from_parquet, to_parquet
 
 TELL = ("rows", "features", "built")
 ID = "id"
+NOTE = "output.json"
 Tables = dict[str, pl.LazyFrame]
 Features = Callable[[Tables], pl.LazyFrame]
 
@@ -58,6 +59,15 @@ def build_day(job: Job, project: Project, day: str, tables: dict[str, Output]) -
         return Output.model_validate_json(job.stores.data.read(one.note))
     except FileNotFoundError:
         return _build_all(job, project, [one])[day]
+
+
+def built_as(job: Job, uri: str) -> Output | None:
+    """Find what was published at an address of a day's features; None when that is gone."""
+    try:
+        note = job.stores.data.read(job.stores.data.path(f"{uri.rsplit('/', 1)[0]}/{NOTE}"))
+    except FileNotFoundError:
+        return None
+    return Output.model_validate_json(note)
 
 
 def build(project: Project, features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -159,7 +169,7 @@ def _days(job: Job, project: Project, dataset: Record, recipe: str) -> list[Day]
 
 def _note(job: Job, day: str, files: dict[str, Output], recipe: str) -> str:
     key = fingerprint(recipe=recipe, files={t: f.sha256 for t, f in files.items()})
-    return f"{job.project}/{Stage.BUILD_FEATURES}/day={day}/{key}/output.json"
+    return f"{job.project}/{Stage.BUILD_FEATURES}/day={day}/{key}/{NOTE}"
 
 
 def _kept(job: Job, days: list[Day]) -> dict[str, Output]:

@@ -8,7 +8,6 @@ from datetime import date
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 14, 28
 MOST_DATES = 7
-LINE_OF_TEXT = 13.0
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,9 @@ class Series:
 
 @dataclass(frozen=True)
 class Level:
-    """A line across the chart; its text may stand a little off so that none covers another."""
+    """A value that holds for all days, drawn as a line across them."""
 
     y: float
-    text_y: float
     text: str
     look: str
 
@@ -158,9 +156,11 @@ def round_values(low: float, high: float) -> list[float]:
     return [low + step * n for n in range(round((high - low) / step) + 1)]
 
 
-def series(where: Axes, name: str, look: str, values: Sequence[Value], digits: int) -> Series:
-    """Place a series; a missing day cuts its line."""
-    points = {value.day: _point(where, name, value, digits) for value in values}
+def series(
+    where: Axes, name: str, look: str, values: Sequence[Value], digits: int, shift: float = 0
+) -> Series:
+    """Place a series, `shift` beside the days' middles; a missing day cuts its line."""
+    points = {value.day: _point(where, name, value, digits, shift) for value in values}
     lines: list[list[str]] = [[]]
     for day in where.days:
         if day in points:
@@ -171,23 +171,13 @@ def series(where: Axes, name: str, look: str, values: Sequence[Value], digits: i
     return Series(name, look, list(points.values()), joined)
 
 
-def _point(where: Axes, name: str, value: Value, digits: int) -> Point:
+def _point(where: Axes, name: str, value: Value, digits: int, shift: float) -> Point:
+    x, y = round(where.x(value.day) + shift, 1), where.y(value.value)
     text = f"{value.day}: {name} {value.value:.{digits}f}"
     if value.low is None or value.high is None:
-        return Point(where.x(value.day), where.y(value.value), text)
+        return Point(x, y, text)
     text += f" ({value.low:.{digits}f} to {value.high:.{digits}f})"
-    bounds = (where.y(value.low), where.y(value.high))
-    return Point(where.x(value.day), where.y(value.value), text, *bounds)
-
-
-def levels(where: Axes, wanted: Sequence[tuple[float, str, str]]) -> list[Level]:
-    """Place lines of (value, text, look) and keep their texts apart."""
-    placed: list[Level] = []
-    for value, text, look in sorted(wanted, reverse=True):
-        y = where.y(value)
-        text_y = max(y - 4, placed[-1].text_y + LINE_OF_TEXT) if placed else y - 4
-        placed.append(Level(y, round(text_y, 1), text, look))
-    return placed
+    return Point(x, y, text, where.y(value.low), where.y(value.high))
 
 
 def stacked(where: Axes, day: date, parts: Sequence[tuple[int, str, str]]) -> list[Bar]:

@@ -24,8 +24,8 @@ def gate_record(job: Job, client: "MlflowClient", model: Model) -> GateRecord | 
     found = client.search_model_versions(
         f"name = '{job.project}' AND tag.`{TAG}sha256` = '{model.sha256}'"
     )
-    days = {one.tags[f"{TAG}as_of"] for one in found if str(one.version) == model.version}
-    registered = [record for day in days for record in _registered(job, day, model)]
+    days = {one.tags.get(f"{TAG}as_of") for one in found if str(one.version) == model.version}
+    registered = [record for day in days if day for record in _registered(job, day, model)]
     return _of(job, min(registered, key=lambda one: one.created_at)) if registered else None
 
 

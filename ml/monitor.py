@@ -41,7 +41,7 @@ def run(job: Job) -> Result:
     days = spec.monitor.until(job.as_of)
     parts = scored(job, days)
     model = in_use(job, parts, current)
-    known = labels(job, days)
+    known = labels(job, days, parts)
     key = fingerprint(
         stage=Stage.MONITOR,
         model=model.model_dump(),

@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from ml.build_features import ID
+from ml.build_features import ID, built_as
 from ml.errors import BadInputError
 from ml.job import Job
 from ml.ledger import RECORD, read_outputs, read_record
@@ -25,6 +25,7 @@ class Scored:
     day: date
     model: Model
     output: Output
+    features: str
     refused: int
     reasons: dict[str, int]
 
@@ -42,11 +43,11 @@ def scored(job: Job, days: list[date]) -> list[Scored]:
     ]
 
 
-def labels(job: Job, days: list[date]) -> dict[date, Output]:
+def labels(job: Job, days: list[date], parts: list[Scored]) -> dict[date, Output]:
     """Find, for each day, the newest features built of it: they hold the labels known by then.
 
     A day's features are on record for the day itself and, with its whole window, for the day that
-    is asked for. Days without features are left out: none of their labels has arrived.
+    is asked for. Where neither is, there are those that the predictions were made from.
     """
     newest: dict[date, Record] = {}
     for record in _records_of_days(job, Stage.BUILD_FEATURES, sorted({*days, job.as_of})):
@@ -54,7 +55,10 @@ def labels(job: Job, days: list[date]) -> dict[date, Output]:
             there = str(day) in record.outputs
             if there and (day not in newest or newest[day].created_at < record.created_at):
                 newest[day] = record
-    return {day: newest[day].outputs[str(day)] for day in days if day in newest}
+    on_record = {day: record.outputs[str(day)] for day, record in newest.items()}
+    used = {part.day: part.features for part in parts if part.day not in on_record}
+    found = {day: built_as(job, uri) for day, uri in used.items()}
+    return on_record | {day: output for day, output in found.items() if output}
 
 
 def rows(job: Job, part: Scored, known: Mapping[date, Output], target: str) -> pl.DataFrame:
@@ -117,7 +121,8 @@ def _model_of(job: Job, record: Record) -> Model:
 def _scored(day: date, model: Model, record: Record) -> Scored:
     (output,) = record.outputs.values()
     reasons = {str(name): int(count) for name, count in record.facts.get("reasons", {}).items()}
-    return Scored(day, model, output, int(record.facts.get("refused", 0)), reasons)
+    features = str(record.facts.get("features", ""))
+    return Scored(day, model, output, features, int(record.facts.get("refused", 0)), reasons)
 
 
 def _order(day: date, model: Model) -> tuple[date, int, str]:

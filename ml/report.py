@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.charts import Axes, Bar, Chart, Value, axes, levels, series, stacked
+from ml.charts import Axes, Bar, Chart, Level, Value, axes, series, stacked
 from ml.fingerprint import code_digest, fingerprint, versions
 from ml.job import Job
 from ml.ledger import Outcome, once, publish, read_outputs, upstream
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TELL = ("decision", "reason", "start_training", "training_note", "version", "run_id", "report")
 PAGE = Path(__file__).with_name("report.html.jinja")
-OTHERS = ("other-1", "other-2", "other-3")
+LOOKS = ("own", "other-1", "other-2", "other-3")
 
 
 def run(job: Job) -> Result:
@@ -102,23 +102,23 @@ def _own(found: Monitoring) -> list[Reading]:
 
 def _quality(found: Monitoring) -> Chart:
     """Draw the AUC of every model's days against the gate's and the limits below it."""
-    lines = _limits(found)
+    limits = _limits(found)
     models = sorted({r.model for r in found.readings}, key=lambda m: (m != found.model, m.version))
     by_model = {model: list(_aucs(found.readings, model)) for model in models}
     bounds = [b for values in by_model.values() for v in values for b in (v.low, v.high)]
     known = [bound for bound in bounds if bound is not None]
-    where = axes(found.rules.until(found.as_of), known + [line[0] for line in lines])
-    looks = ["own", *OTHERS]
+    where = axes(found.rules.until(found.as_of), known + [value for value, _, _ in limits])
     drawn = [
-        series(where, f"AUC of version {model.version}", look, values, 3)
-        for (model, values), look in zip(by_model.items(), looks, strict=False)
+        series(where, f"AUC of version {model.version}", look, by_model[model], 3, shift=n * 6)
+        for n, (model, look) in enumerate(zip(models, LOOKS, strict=False))
     ]
+    levels = [Level(where.y(value), text, look) for value, text, look in limits]
     return Chart(
         "Quality",
         "AUC per day with its 90 % interval: how often a positive is scored above a negative.",
         where,
         series=drawn,
-        levels=levels(where, lines),
+        levels=levels,
         legend=[(one.look, one.name) for one in drawn],
     )
 

@@ -42,17 +42,17 @@ def quality(rules: Monitor, seen: Measures, gate: GateRecord | None, days: int) 
 
 def _lacking(rules: Monitor, seen: Measures) -> str:
     if not seen.labelled:
-        return f"no label has arrived for {seen.scored} scored rows"
+        return f"no label has arrived for {seen.scored:,} scored rows"
     if seen.labelled < rules.min_rows:
-        return f"{seen.labelled} rows have a label, {rules.min_rows} are needed"
+        return f"{seen.labelled:,} rows have a label, {rules.min_rows:,} are needed"
     if seen.auc is None:
-        return f"all {seen.labelled} labels are the same"
+        return f"all {seen.labelled:,} labels are the same"
     return ""
 
 
 def _compared(rules: Monitor, now: Interval, then: Interval, rows: int) -> Signal:
     loss = drop(then, now)
-    numbers = f"AUC {now} over {rows} rows against {then.value:.3f} at the gate"
+    numbers = f"AUC {now} over {rows:,} rows against {then.value:.3f} at the gate"
     if loss.low > rules.retrain_drop:
         verdict, reason = Verdict.RETRAIN, f"surely more than {rules.retrain_drop:g} lower"
     elif loss.value > rules.watch_drop:
@@ -85,8 +85,8 @@ def predictions(rules: Monitor, readings: Sequence[Reading], as_of: date) -> Sig
     found = []
     if share > rules.max_refused:
         found.append(
-            f"{worst.measures.refused} of {worst.measures.rows} rows of {worst.day} were refused "
-            f"({share:.1%}, {rules.max_refused:.1%} are allowed){_most(worst)}"
+            f"{worst.measures.refused:,} of {worst.measures.rows:,} rows of {worst.day} were "
+            f"refused ({share:.1%}, {rules.max_refused:.1%} are allowed){_most(worst)}"
         )
     if missing:
         found.append(f"there are no predictions for {', '.join(map(str, missing))}")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
-from ml.frames import as_rows
 from ml.job import Job
-from ml.ledger import Outcome, once, publish, read_outputs, read_record, run_stage
-from ml.record import Output, Record, Result, Stage
-from ml.serving.artefact import fetch
-from ml.serving.predictors import load
+from ml.ledger import read_record, run_stage
+from ml.monitoring import Monitoring
+from ml.record import Record, Stage
 from ml.settings import Settings
-from ml.tables import from_parquet, to_parquet
 from tests.code.workshop import PROJECT, Workshop, parcels
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -32,82 +33,101 @@ def turned(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(hours=54 - pl.col("hours"))
 
 
-def job(workshop: Workshop, day: date, project: str = PROJECT) -> Job:
-    """The assignment of a stage for a day of the workshop's project."""
-    local = workshop.folder / "local"
-    settings = Settings(
-        landing_url=str(local / "landing"),
-        data_url=str(local / "data"),
-        models_url=str(local / "models"),
-        tracking_uri=f"sqlite:///{local}/mlflow.db",
-        projects_path=str(workshop.folder / "projects"),
-    )
-    return Job.of(project, day, settings)
+def too_heavy(frame: pl.DataFrame) -> pl.DataFrame:
+    """Thirty parcels that break project.yaml's rules."""
+    weight = pl.when(pl.int_range(pl.len()) < 30).then(101.0).otherwise("weight")
+    return frame.with_columns(weight=weight)
 
 
-def stage(workshop: Workshop, verb: Stage, day: date, upstream: str = "") -> Result:
-    """Run a stage in this process, of one day's data where it takes days."""
-    return run_stage(verb, replace(job(workshop, day), upstream=upstream or None, days=1))
+@dataclass(frozen=True)
+class Production:
+    """A workshop with a champion, and an MLflow of the test's own."""
 
+    workshop: Workshop
+    database: Path
 
-def prepare(workshop: Workshop, day: date, change: Change | None = None) -> Record:
-    """Land one day and build its features, as the ETL does; a second time replaces the day."""
-    frame = parcels(day)
-    workshop.land(day, change(frame) if change else frame)
-    record = ""
-    for verb in (Stage.INGEST, Stage.VALIDATE, Stage.BUILD_FEATURES):
-        record = stage(workshop, verb, day, record).record
-    return read_record(job(workshop, day).stores.data, record)
+    @property
+    def data(self) -> Path:
+        """The project's part of the data store."""
+        return self.workshop.folder / "local/data" / PROJECT
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a stage that is run as a process has to be told."""
+        return {"MLFLOW_TRACKING_URI": f"sqlite:///{self.database}"}
 
-def score(
-    workshop: Workshop, day: date, features: Record, version: int = 1, refused: int = 0
-) -> Path:
-    """Score a day with a registered version and publish what `score` publishes."""
-    work = job(workshop, day)
-    found = [read_record_file(f) for f in workshop.folder.glob("local/data/*/register/*/*/*.json")]
-    facts = next(r.facts for r in found if r.facts["version"] == str(version))
-    manifest, content = fetch(facts["artifact"], facts["sha256"])
-    (table,) = read_outputs(work, Stage.BUILD_FEATURES, [features.outputs[str(day)]])
-    frame = from_parquet(table, "features")
-    frame = frame.head(frame.height - refused)
-    scores = load(manifest, content)(as_rows(frame, manifest.columns))
-    predictions = frame.select("id").with_columns(
-        score=pl.Series(scores, dtype=pl.Float64),
-        model_version=pl.lit(str(version)),
-        model_sha256=pl.lit(facts["sha256"]),
-        as_of=pl.lit(day),
-    )
-    published: list[Output] = []
-
-    def publish_them(folder: str) -> Outcome:
-        table = to_parquet(predictions)
-        store = work.stores.data
-        output = publish(store, folder, "predictions.parquet", table, predictions.height)
-        published.append(output)
-        reasons = {"weight is missing": refused} if refused else {}
-        mean = float(predictions["score"].mean())  # type: ignore[arg-type]
-        return Outcome(
-            {"predictions": output},
-            {
-                "version": str(version),
-                "sha256": facts["sha256"],
-                "rows": predictions.height,
-                "mean_score": round(mean, 4),
-                "refused": refused,
-                "reasons": reasons,
-                "features": features.outputs[str(day)].uri,
-            },
+    def job(self, day: date, upstream: str = "") -> Job:
+        """A stage's assignment for a day, of that day's data alone where it takes days."""
+        local = self.workshop.folder / "local"
+        settings = Settings(
+            landing_url=str(local / "landing"),
+            data_url=str(local / "data"),
+            models_url=str(local / "models"),
+            tracking_uri=f"sqlite:///{self.database}",
+            projects_path=str(self.workshop.folder / "projects"),
         )
+        return replace(Job.of(PROJECT, day, settings, upstream or None), days=1)
 
-    once(work, Stage.SCORE, f"{version:016}", publish_them)
-    return Path(published[0].uri.removeprefix("file://"))
+    def stage(self, verb: Stage, day: date, upstream: str = "") -> dict[str, Any]:
+        """Run a stage in this process; return what it tells its caller."""
+        told = run_stage(verb, self.job(day, upstream)).as_json()
+        assert len(told.encode()) <= 1024
+        return dict(json.loads(told))
 
+    def monitor(self, day: date) -> dict[str, Any]:
+        """Run monitor for a day."""
+        return self.stage(Stage.MONITOR, day)
 
-def read_record_file(file: Path) -> Record:
-    return Record.model_validate_json(file.read_bytes())
+    def report(self, day: date) -> dict[str, Any]:
+        """Run monitor and report for a day."""
+        return self.stage(Stage.REPORT, day, self.monitor(day)["record"])
 
+    def land(self, day: date, change: Change | None = None) -> None:
+        """Land a day, made-up; a second time replaces it."""
+        frame = parcels(day)
+        self.workshop.land(day, change(frame) if change else frame)
 
-def serve(workshop: Workshop, day: date, change: Change | None = None, refused: int = 0) -> Path:
-    """One day of a model in use: its data lands and is scored with version 1."""
-    return score(workshop, day, prepare(workshop, day, change), refused=refused)
+    def prepare(self, day: date, change: Change | None = None) -> None:
+        """Land a day and build its features, as the ETL does."""
+        self.land(day, change)
+        record = ""
+        for verb in (Stage.INGEST, Stage.VALIDATE, Stage.BUILD_FEATURES):
+            record = self.stage(verb, day, record)["record"]
+
+    def score(self, day: date) -> Path:
+        """Score a landed day with the champion; return the file of predictions."""
+        pin = self.stage(Stage.PIN_CHAMPION, day)["record"]
+        record = self.record(self.stage(Stage.SCORE, day, pin))
+        return Path(record.outputs["predictions"].uri.removeprefix("file://"))
+
+    def serve(self, day: date, change: Change | None = None) -> Path:
+        """One day of a model in use: its data lands and is scored."""
+        self.land(day, change)
+        return self.score(day)
+
+    def record(self, result: dict[str, Any]) -> Record:
+        """Read the record that a stage names."""
+        return read_record(self.job(date.today()).stores.data, result["record"])
+
+    def findings(self, result: dict[str, Any]) -> Monitoring:
+        """Read all that monitor found."""
+        output = self.record(result).outputs["monitoring"]
+        return Monitoring.model_validate_json(Path(output.uri.removeprefix("file://")).read_bytes())
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow, as a person would ask it."""
+        return MlflowClient(f"sqlite:///{self.database}")
+
+    def runs(self) -> list[Run]:
+        """The runs of the monitoring experiment, by name."""
+        experiment = self.client.get_experiment_by_name(f"{PROJECT}-monitoring")
+        if experiment is None:
+            return []
+        found = self.client.search_runs([experiment.experiment_id])
+        return sorted(found, key=lambda run: str(run.info.run_name))
+
+    def state(self) -> tuple[dict[str, int], list[tuple[str, dict[str, float]]]]:
+        """Everything that was published and everything MLflow knows of it."""
+        known = [(run.info.run_id, run.data.metrics) for run in self.runs()]
+        return self.workshop.published(), known

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from ml.ledger import read_record
-from ml.monitoring import Monitoring
-from ml.record import Stage
-from tests.code.production import job, prepare, read_record_file, score, serve, turned, unlabelled
+from ml.errors import BadInputError
+from ml.record import Record, Stage
+from ml.store import sha256
+from tests.code.production import Production, too_heavy, turned, unlabelled
 from tests.code.workshop import AS_OF, PROJECT, Workshop
 
 # MLflow's own libraries are used in ways that they call outdated.
@@ -36,63 +33,32 @@ def trained(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Worksho
     workshop.land_window()
     done = workshop.run()
     assert done.returncode == 0, done.stderr + done.stdout
+    shutil.copytree(workshop.folder, workshop.folder.with_name("kept"), symlinks=True)
     return workshop
 
 
 @pytest.fixture
-def shop(trained: Workshop) -> Iterator[Workshop]:
-    """The same workshop, put back afterwards: MLflow's artefacts know their folder by name."""
-    local, kept = trained.folder / "local", trained.folder / "kept"
-    shutil.copytree(local, kept, symlinks=True)
-    yield trained
-    shutil.rmtree(local)
-    kept.rename(local)
+def shop(trained: Workshop, tmp_path: Path) -> Iterator[Production]:
+    """The workshop as it was after the training: its addresses are those of its folder."""
+    # A database of the test's own, as MLflow keeps those it has opened.
+    database = tmp_path / "mlflow.db"
+    shutil.copy(trained.folder / "local/mlflow.db", database)
+    yield Production(trained, database)
+    shutil.rmtree(trained.folder)
+    shutil.copytree(trained.folder.with_name("kept"), trained.folder, symlinks=True)
 
 
-def monitor(shop: Workshop, day: date, verb: str = "monitor", *options: str) -> dict[str, Any]:
-    """Run the stage as a pod would and return what it tells its caller."""
-    done = shop.ml(verb, "-p", PROJECT, "--as-of", str(day), *options)
-    assert done.returncode == 0, done.stderr
-    return shop.result()
-
-
-def refused(shop: Workshop, day: date) -> str:
-    done = shop.run("monitor", as_of=day)
-    assert done.returncode == 3, done.stderr + done.stdout
-    assert done.stderr.count("\n") == 1
-    assert shop.result()["status"] == "failed"
-    return done.stderr
-
-
-def findings(shop: Workshop, result: dict[str, Any]) -> Monitoring:
-    store = job(shop, AS_OF).stores.data
-    output = read_record(store, result["record"]).outputs["monitoring"]
-    return Monitoring.model_validate_json(store.read(store.path(output.uri)))
-
-
-def runs(shop: Workshop) -> list[Run]:
-    client = MlflowClient(f"sqlite:///{shop.folder}/local/mlflow.db")
-    experiment = client.get_experiment_by_name(f"{PROJECT}-monitoring")
-    if experiment is None:
-        return []
-    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.run_name)
-
-
-def state(shop: Workshop) -> tuple[dict[str, int], list[tuple[str, dict[str, float]]]]:
-    return shop.published(), [(run.info.run_id, run.data.metrics) for run in runs(shop)]
-
-
-def test_a_model_that_does_as_at_its_gate_is_healthy(shop: Workshop) -> None:
+def test_a_model_that_does_as_at_its_gate_is_healthy(shop: Production) -> None:
     for day in (FIRST, SECOND, THIRD):
-        serve(shop, day)
-    result = monitor(shop, THIRD)
+        shop.serve(day)
+    result = shop.monitor(THIRD)
     assert result["decision"] == "healthy"
     assert result["start_training"] is False
     assert "over 450 rows" in result["reason"]
-    (evaluated,) = (shop.folder / "local/data" / PROJECT / "evaluate").rglob("record.json")
-    assert result["gate_auc"] == read_record_file(evaluated).facts["candidate_score"]
+    (evaluated,) = records(shop, "evaluate")
+    assert result["gate_auc"] == evaluated.facts["candidate_score"]
 
-    shown = runs(shop)
+    shown = shop.runs()
     assert [run.info.run_name for run in shown] == [
         f"{day} version 1" for day in (FIRST, SECOND, THIRD)
     ]
@@ -104,237 +70,235 @@ def test_a_model_that_does_as_at_its_gate_is_healthy(shop: Workshop) -> None:
         assert run.data.tags["slipway.version"] == "1"
 
 
-def test_the_same_day_again_changes_nothing(shop: Workshop) -> None:
-    serve(shop, FIRST, turned)
-    first = monitor(shop, FIRST)
-    page = monitor(shop, FIRST, "report", "--upstream", first["record"])
-    before = state(shop)
-    again = monitor(shop, FIRST)
-    assert again == first | {"status": "skipped"}
-    page_again = monitor(shop, FIRST, "report", "--upstream", again["record"])
-    assert page_again == page | {"status": "skipped"}
-    assert state(shop) == before
+def records(shop: Production, stage: str) -> list[Record]:
+    return [
+        Record.model_validate_json(file.read_bytes())
+        for file in (shop.data / stage).rglob("record.json")
+    ]
 
 
-def test_two_at_once_leave_one_of_each(shop: Workshop) -> None:
-    serve(shop, FIRST)
+def test_the_same_day_again_changes_nothing(shop: Production) -> None:
+    shop.serve(FIRST, turned)
+    monitored, reported = shop.monitor(FIRST), shop.report(FIRST)
+    before = shop.state()
+    assert shop.monitor(FIRST) == monitored | {"status": "skipped"}
+    assert shop.report(FIRST) == reported | {"status": "skipped"}
+    assert shop.state() == before
+
+
+def test_two_at_once_leave_one_of_each(shop: Production) -> None:
+    shop.serve(FIRST)
+
+    def one(_: int) -> tuple[int, str]:
+        done = shop.workshop.run("monitor", as_of=FIRST, **shop.environment)
+        return done.returncode, done.stderr
+
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: shop.run("monitor", as_of=FIRST), range(2)))
-    assert [done.returncode for done in both] == [0, 0], [done.stderr for done in both]
-    assert len(runs(shop)) == 1
-    assert len(list((shop.folder / "local/data" / PROJECT / "monitor").rglob("record.json"))) == 1
+        assert list(pool.map(one, range(2))) == [(0, ""), (0, "")]
+    assert len(shop.runs()) == 1
+    assert len(records(shop, "monitor")) == 1
 
 
-def test_a_world_that_turned_calls_for_one_training_in_the_cool_down(shop: Workshop) -> None:
+def test_a_world_that_turned_calls_for_one_training_in_the_cool_down(shop: Production) -> None:
     for day in (FIRST, SECOND, THIRD, FOURTH):
-        serve(shop, day, turned)
-    for day in (AS_OF - timedelta(days=1), AS_OF):
-        # The day of the only training is 8 March; one asked for 9 March would be too soon.
-        assert day < FIRST
-    first = monitor(shop, SECOND)
+        shop.serve(day, turned)
+    first = shop.monitor(SECOND)
     assert first["decision"] == "retrain"
     assert "surely more than 0.05 lower" in first["reason"]
     assert first["start_training"] is True
 
-    too_soon = monitor(shop, THIRD)
-    assert too_soon["decision"] == "retrain"
-    assert too_soon["start_training"] is False
+    too_soon = shop.monitor(THIRD)
+    assert (too_soon["decision"], too_soon["start_training"]) == ("retrain", False)
     assert f"asked for a training for {SECOND}" in too_soon["training_note"]
 
-    earlier = monitor(shop, FIRST)
-    assert (earlier["decision"], earlier["start_training"]) == ("healthy", False)
-    assert monitor(shop, FOURTH)["start_training"] is True
-    assert monitor(shop, SECOND) == first | {"status": "skipped"}
+    too_little = shop.monitor(FIRST)
+    assert (too_little["decision"], too_little["start_training"]) == ("healthy", False)
+    assert "150 rows have a label, 200 are needed" in too_little["reason"]
+    assert shop.monitor(FOURTH)["start_training"] is True
+    assert shop.monitor(SECOND) == first | {"status": "skipped"}
 
 
-def test_a_training_on_record_counts_for_the_cool_down(shop: Workshop) -> None:
-    with (shop.project / "project.yaml").open("r+") as file:
-        text = file.read()
-        file.write("")
-    rules = shop.project / "project.yaml"
-    rules.write_text(text.replace("min_rows: 200", "min_rows: 100"))
-    try:
-        serve(shop, FIRST, turned)
-        result = monitor(shop, FIRST)
-    finally:
-        rules.write_text(text)
+def test_a_training_on_record_counts_for_the_cool_down(shop: Production) -> None:
+    file = shop.workshop.project / "project.yaml"
+    file.write_text(file.read_text().replace("min_rows: 200", "min_rows: 100"))
+    shop.serve(FIRST, turned)
+    result = shop.monitor(FIRST)
     assert (result["decision"], result["start_training"]) == ("retrain", False)
     assert f"there is a training for {AS_OF}" in result["training_note"]
 
 
-def test_labels_that_arrive_later_make_new_numbers_in_the_same_run(shop: Workshop) -> None:
-    features = prepare(shop, FIRST, unlabelled)
-    score(shop, FIRST, features)
-    blind = monitor(shop, FIRST)
+def test_labels_that_arrive_later_make_new_numbers_in_the_same_run(shop: Production) -> None:
+    shop.prepare(FIRST, unlabelled)
+    shop.score(FIRST)
+    blind = shop.monitor(FIRST)
     assert blind["decision"] == "healthy"
     assert "no label has arrived for 150 scored rows" in blind["reason"]
     assert "only 1 of 3 days" in blind["reason"]
-    (before,) = runs(shop)
+    (before,) = shop.runs()
     assert "auc" not in before.data.metrics
     assert before.data.metrics["label_coverage"] == 0
 
-    prepare(shop, FIRST)
-    seeing = monitor(shop, FIRST)
+    shop.prepare(FIRST)
+    seeing = shop.monitor(FIRST)
     assert seeing["record"] != blind["record"]
-    (after,) = runs(shop)
+    (after,) = shop.runs()
     assert after.info.run_id == before.info.run_id
     assert after.data.metrics["label_coverage"] == 1
     assert after.data.metrics["auc"] > 0.8
-    assert findings(shop, seeing).window.labelled == 150
+    assert shop.findings(seeing).window.labelled == 150
 
 
-def test_labels_that_stay_away_are_watched_and_never_retrained(shop: Workshop) -> None:
+def test_labels_that_stay_away_are_watched_and_never_retrained(shop: Production) -> None:
     for day in (FIRST, SECOND, THIRD):
-        serve(shop, day, unlabelled)
-    result = monitor(shop, THIRD)
+        shop.serve(day, unlabelled)
+    result = shop.monitor(THIRD)
     assert (result["decision"], result["start_training"]) == ("watch", False)
     assert "no label has arrived for 450 scored rows" in result["reason"]
 
 
-def test_refused_rows_are_counted_and_watched(shop: Workshop) -> None:
-    serve(shop, FIRST, refused=30)
-    result = monitor(shop, FIRST)
+def test_refused_rows_are_counted_and_watched(shop: Production) -> None:
+    shop.serve(FIRST, too_heavy)
+    result = shop.monitor(FIRST)
     assert result["decision"] == "watch"
     assert "30 of 150 rows of 2024-03-09 were refused (20.0%" in result["reason"]
-    (run,) = runs(shop)
+    (run,) = shop.runs()
     assert (run.data.metrics["scored"], run.data.metrics["refused"]) == (120, 30)
 
 
-def test_each_version_of_a_day_has_its_own_run_and_the_champion_is_judged(shop: Workshop) -> None:
-    for day in (FIRST, SECOND):
-        serve(shop, day, turned)
-    file = shop.project / "model.py"
-    text = file.read_text()
-    file.write_text(text.replace("max_iter=1000", "max_iter=1000, C=0.5"))
-    try:
-        assert shop.run(as_of=SECOND).returncode == 0
-    finally:
-        file.write_text(text)
-    features = read_record_file(newest(shop, "build_features", SECOND))
-    score(shop, SECOND, features, version=2)
-    found = findings(shop, result := monitor(shop, SECOND))
-    assert [run.info.run_name for run in runs(shop)] == [
+def test_each_version_of_a_day_has_a_run_and_the_champion_is_judged(shop: Production) -> None:
+    shop.serve(FIRST)
+    shop.serve(SECOND)
+    older = shop.client.get_model_version(PROJECT, "1")
+    kept = {name: older.tags[f"slipway.{name}"] for name in ("sha256", "artifact")}
+    newer = shop.client.create_model_version(
+        PROJECT, older.source, tags={f"slipway.{name}": value for name, value in kept.items()}
+    )
+    shop.client.set_registered_model_alias(PROJECT, "champion", newer.version)
+    shop.score(SECOND)
+
+    found = shop.findings(result := shop.monitor(SECOND))
+    assert [run.info.run_name for run in shop.runs()] == [
         f"{FIRST} version 1",
         f"{SECOND} version 1",
         f"{SECOND} version 2",
     ]
-    assert found.model.version == result["version"] == found.champion == "1"
-    assert {reading.gate is not None for reading in found.readings} == {True}
+    assert found.model.version == result["version"] == found.champion == "2"
+    assert found.window.scored == 150
+    # Nothing tells what version 2 was at a gate.
+    assert [reading.gate is None for reading in found.readings] == [False, False, True]
+
+    shop.client.set_registered_model_alias(PROJECT, "champion", "1")
+    assert shop.monitor(SECOND)["version"] == "1"
+    assert shop.monitor(FIRST)["version"] == "1"
 
 
-def newest(shop: Workshop, stage: str, day: date) -> Path:
-    found = (shop.folder / "local/data" / PROJECT / stage / f"dt={day}").rglob("record.json")
-    return max(found, key=lambda file: file.stat().st_mtime)
+def test_of_two_sets_of_predictions_by_one_version_the_newest_counts(shop: Production) -> None:
+    shop.serve(FIRST, too_heavy)
+    shop.serve(FIRST)
+    assert len(records(shop, "score")) == 2
+    (reading,) = shop.findings(shop.monitor(FIRST)).readings
+    assert (reading.measures.scored, reading.measures.refused) == (150, 0)
 
 
-def test_rescored_with_other_rows_the_newest_predictions_count(shop: Workshop) -> None:
-    features = prepare(shop, FIRST)
-    old = score(shop, FIRST, features)
-    record = old.with_name("record.json")
-    moved = record.parent.with_name("0" * 16)
-    shutil.copytree(record.parent, moved)
-    early = read_record_file(record).model_copy(
-        update={"created_at": read_record_file(record).created_at - timedelta(hours=1)}
-    )
-    (moved / "record.json").write_text(early.model_dump_json())
-    assert len(findings(shop, monitor(shop, FIRST)).readings) == 1
+def refused(shop: Production, day: date) -> str:
+    with pytest.raises(BadInputError) as error:
+        shop.monitor(day)
+    return str(error.value)
 
 
-def test_a_day_without_predictions_is_named(shop: Workshop) -> None:
-    serve(shop, FIRST)
-    said = refused(shop, SECOND)
-    assert f"no predictions of {PROJECT} for {SECOND}" in said
-    assert "run batch_prediction_pipeline" in said
-    assert f"score/dt={SECOND}/" in said
+def test_a_day_without_predictions_ends_the_stage_with_one_sentence(shop: Production) -> None:
+    shop.serve(FIRST)
+    done = shop.workshop.run("monitor", as_of=SECOND, **shop.environment)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: there are no predictions of {PROJECT} for {SECOND}")
+    assert done.stderr.count("\n") == 1
+    assert "run batch_prediction_pipeline" in done.stderr
+    assert f"score/dt={SECOND}/" in done.stderr
+    assert shop.workshop.result()["status"] == "failed"
+    assert shop.runs() == []
 
 
-def test_a_project_without_a_champion_is_named(shop: Workshop) -> None:
-    serve(shop, FIRST)
-    client = MlflowClient(f"sqlite:///{shop.folder}/local/mlflow.db")
-    client.delete_registered_model_alias(PROJECT, "champion")
+def test_a_project_without_a_champion_is_named(shop: Production) -> None:
+    shop.serve(FIRST)
+    shop.client.delete_registered_model_alias(PROJECT, "champion")
     assert f"{PROJECT} has no champion in MLflow" in refused(shop, FIRST)
 
 
-def spoilt(file: Path, frame: pl.DataFrame) -> None:
+def spoil(file: Path, change: pl.Expr) -> None:
     """Put other predictions in the place of a day's, with a record that fits them."""
+    pl.read_parquet(file).with_columns(change).write_parquet(file)
     record = file.with_name("record.json")
-    found = read_record_file(record)
-    frame.write_parquet(file)
-    content = file.read_bytes()
-    from ml.store import sha256
-
-    (output,) = found.outputs.values()
-    changed = output.model_copy(update={"sha256": sha256(content), "bytes": len(content)})
-    record.write_text(
-        found.model_copy(update={"outputs": {"predictions": changed}}).model_dump_json()
-    )
+    found = Record.model_validate_json(record.read_bytes())
+    digest = {"sha256": sha256(file.read_bytes()), "bytes": file.stat().st_size}
+    outputs = {name: output.model_copy(update=digest) for name, output in found.outputs.items()}
+    record.write_text(found.model_copy(update={"outputs": outputs}).model_dump_json())
 
 
 SPOILT = {
     "a score above one": (pl.col("score") + 1, "a score that is not between 0 and 1"),
-    "a score that is none": (pl.lit(None, pl.Float64).alias("score"), "'score'", "has nulls"),
-    "a score as text": (pl.col("score").cast(pl.String), "'score'", "String, not Float64"),
+    "no score": (pl.lit(None, pl.Float64).alias("score"), "has nulls"),
+    "a score as text": (pl.col("score").cast(pl.String), "is String, not Float64"),
     "an id twice": (pl.lit("x").alias("id"), "have an 'id' twice"),
 }
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_predictions_that_make_no_sense_are_named(shop: Workshop, case: str) -> None:
-    change, *words = SPOILT[case]
-    file = serve(shop, FIRST)
-    assert isinstance(change, pl.Expr)
-    spoilt(file, pl.read_parquet(file).with_columns(change))
+def test_predictions_that_make_no_sense_are_named(shop: Production, case: str) -> None:
+    change, words = SPOILT[case]
+    spoil(shop.serve(FIRST), change)
     said = refused(shop, FIRST)
-    assert all(str(word) in said for word in words), said
+    assert words in said
     assert f"the predictions of {FIRST} by version 1" in said
 
 
-def test_damaged_predictions_are_named(shop: Workshop) -> None:
-    file = serve(shop, FIRST)
+def test_damaged_predictions_are_named(shop: Production) -> None:
+    file = shop.serve(FIRST)
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     said = refused(shop, FIRST)
     assert file.name in said
     assert "run score again" in said
 
 
-def test_lost_predictions_are_named(shop: Workshop) -> None:
-    file = serve(shop, FIRST)
+def test_lost_predictions_are_named(shop: Production) -> None:
+    file = shop.serve(FIRST)
     file.unlink()
     assert f"{file.name}, an output of score, is gone" in refused(shop, FIRST)
 
 
-def test_a_torn_record_is_named(shop: Workshop) -> None:
-    record = serve(shop, FIRST).with_name("record.json")
+def test_a_torn_record_is_named(shop: Production) -> None:
+    record = shop.serve(FIRST).with_name("record.json")
     record.write_text('{"stage": "score"')
     assert "is not a record" in refused(shop, FIRST)
 
 
-def test_an_mlflow_that_is_away_may_be_tried_again(shop: Workshop) -> None:
-    done = shop.run("monitor", as_of=FIRST, MLFLOW_TRACKING_URI="http://u:secret@127.0.0.1:9")
+def test_a_record_that_names_no_version_is_named(shop: Production) -> None:
+    record = shop.serve(FIRST).with_name("record.json")
+    record.write_text(record.read_text().replace('"version"', '"vers"'))
+    assert "does not name 'version'" in refused(shop, FIRST)
+
+
+def test_an_mlflow_that_is_away_may_be_tried_again(shop: Production) -> None:
+    away = {"MLFLOW_TRACKING_URI": "http://u:secret@127.0.0.1:9"}
+    done = shop.workshop.run("monitor", as_of=FIRST, **away)
     assert done.returncode == 1
     assert done.stderr.startswith("error: MLflow at http://127.0.0.1:9")
 
 
-def test_the_page_stands_alone_and_says_what_was_decided(shop: Workshop) -> None:
-    serve(shop, FIRST, turned)
-    found = monitor(shop, FIRST)
-    result = monitor(shop, FIRST, "report", "--upstream", found["record"])
-    assert {name: result[name] for name in ("decision", "reason", "version")} == {
-        name: found[name] for name in ("decision", "reason", "version")
-    }
-    page = Path(result["report"].removeprefix("file://")).read_text()
+def test_the_report_is_in_the_store_and_beside_the_numbers_in_mlflow(shop: Production) -> None:
+    shop.serve(FIRST, turned)
+    monitored, reported = shop.monitor(FIRST), shop.report(FIRST)
+    same = ("decision", "reason", "version", "start_training", "training_note")
+    assert {name: reported[name] for name in same} == {name: monitored[name] for name in same}
+    page = Path(reported["report"].removeprefix("file://")).read_text()
     assert "<svg" in page
-    assert found["record"].rsplit("/", 1)[0] in page
-    (run,) = runs(shop)
-    assert run.data.tags["slipway.decision"] == found["decision"]
-    assert run.data.tags["slipway.report"] == result["report"]
-    client = MlflowClient(f"sqlite:///{shop.folder}/local/mlflow.db")
-    shown = Path(client.download_artifacts(run.info.run_id, "report.html"))
+    (run,) = shop.runs()
+    assert run.info.run_id == reported["run_id"]
+    assert run.data.tags["slipway.decision"] == monitored["decision"]
+    assert run.data.tags["slipway.report"] == reported["report"]
+    shown = Path(shop.client.download_artifacts(run.info.run_id, "report.html"))
     assert shown.read_text() == page
 
 
-def test_report_needs_what_monitor_found(shop: Workshop) -> None:
-    done = shop.run("report", as_of=FIRST)
-    assert done.returncode == 3
-    assert "--upstream" in done.stderr
-    assert Stage.MONITOR in done.stderr
+def test_report_needs_what_monitor_found(shop: Production) -> None:
+    with pytest.raises(BadInputError, match=r"--upstream is missing.*monitor"):
+        shop.stage(Stage.REPORT, FIRST)

@@ -47,11 +47,11 @@ def test_quality_is_measured_against_the_gate(now: float, verdict: Verdict, word
     signal = quality(RULES, seen(around(now)), gate(around(0.75)), days=7)
     assert signal.verdict == verdict
     assert words in signal.reason
-    assert f"AUC {around(now)} over 5000 rows against 0.750 at the gate" in signal.reason
+    assert f"AUC {around(now)} over 5,000 rows against 0.750 at the gate" in signal.reason
 
 
 LITTLE = [
-    (seen(None, labelled=0), 7, Verdict.WATCH, "no label has arrived for 5000 scored rows"),
+    (seen(None, labelled=0), 7, Verdict.WATCH, "no label has arrived for 5,000 scored rows"),
     (seen(None, labelled=0), 2, Verdict.HEALTHY, "only 2 of 7 days"),
     (seen(around(0.4), labelled=299), 7, Verdict.WATCH, "299 rows have a label, 300 are needed"),
     (seen(around(0.4), labelled=299), 6, Verdict.HEALTHY, "only 6 of 7 days"),
@@ -98,7 +98,7 @@ def test_a_few_refused_rows_are_healthy_and_many_are_watched() -> None:
     assert (few.verdict, "at most 5.0%" in few.reason) == (Verdict.HEALTHY, True)
     many = predictions(RULES, [reading(7, 51, {"no carrier": 50, "no id": 1}), reading(8)], DAY)
     assert many.verdict == Verdict.WATCH
-    assert "51 of 1000 rows of 2013-03-07 were refused" in many.reason
+    assert "51 of 1,000 rows of 2013-03-07 were refused" in many.reason
     assert "most of them as no carrier" in many.reason
 
 
