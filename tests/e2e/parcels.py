@@ -68,6 +68,7 @@ class Parcels:
             "version": version,
             "decision": "deploy",
             "reason": "a test",
+            "run_id": "",
             "artifact": f"s3://models/{place}",
             "sha256": artefact.sha256,
         }
@@ -102,6 +103,7 @@ class Parcels:
         container["args"] = []
         name = create(pod)
         try:
+            started(name)
             callers = Callers(name)
             callers.seen_after(0)
             yield callers
@@ -183,6 +185,11 @@ class Callers:
         """A report some seconds from now, when what has just been done has had its effect."""
         time.sleep(8)
         return self.report()
+
+
+def started(name: str) -> None:
+    """Wait until a pod's container runs, and so has a log."""
+    kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s", timeout=130)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -37,7 +38,7 @@ def pages(demo: str) -> Iterator[dict[str, Page]]:  # noqa: ARG001 - the demo co
         try:
             yield described(said_by(process))
         finally:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
             process.wait(30)
 
 

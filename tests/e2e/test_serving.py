@@ -10,8 +10,8 @@ import pytest
 
 from k8s.access import kubectl
 from k8s.stage_pod import ending_of
-from tests.e2e.parcels import TIMEOUT_S, Callers, Parcels
-from tests.e2e.release import REPO
+from tests.e2e.parcels import TIMEOUT_S, Callers, Parcels, started
+from tests.e2e.release import REPO, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
@@ -143,10 +143,5 @@ def test_objects_belong_to_the_chart_s_template(parcels: Parcels) -> None:
 
 
 def _wait_for_log(pod: str, words: str) -> None:
-    limit = time.monotonic() + 180
-    while time.monotonic() < limit:
-        said = kubectl("logs", pod, "--ignore-errors")
-        if words in said:
-            return
-        time.sleep(0.3)
-    raise AssertionError(f"pod {pod} never said {words!r}")
+    started(pod)
+    wait_until(f"{pod} to say {words!r}", lambda: words in kubectl("logs", pod), 180, poll_s=0.3)
