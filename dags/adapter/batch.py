@@ -88,9 +88,10 @@ def summary_of(project: str, results: Iterable[dict[str, Any]]) -> dict[str, Any
 def _sentence(project: str, told: dict[str, Any], reasons: dict[str, int]) -> str:
     why = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
     refused = f"{told['refused']} rows were refused: {why}" if why else "no row was refused"
+    days = "1 day" if told["days"] == 1 else f"{told['days']} days"
     return (
         f"version {told['version']} of {project} has scored {told['rows']} rows of "
-        f"{told['days']} days, {told['mean_score']:.4f} on average; {refused}"
+        f"{days}, {told['mean_score']:.4f} on average; {refused}"
     )[:400]
 
 

@@ -23,6 +23,9 @@ def main(verb: str) -> int:
         result |= {"decision": os.environ["DECISION"], "reason": "auc 0.51 is under 0.55"}
         result |= {"version": "3", "run_id": "ab12", "holdout_rows": 6543}
         result |= {"candidate_score": 0.7312, "champion_score": 0.7205, "champion_version": "2"}
+    if verb == "score":
+        result |= {"version": "3", "days": 1, "rows": 900, "mean_score": 0.25}
+        result |= {"refused": 2, "reasons": {"carrier is missing": 2}}
     if verb == os.environ.get("FAULT"):
         result = {"stage": verb, "status": "failed", "error": f"{verb} was told to fail"}
     Path(os.environ["SLIPWAY_RESULT_PATH"]).write_text(json.dumps(result))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ml.pipeline import TRAINING
+from ml.record import Stage
 from tests.dags.conftest import DAGS, REPO
 
 
@@ -21,11 +22,10 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def commands() -> str:
-    """Return the README's first block of commands."""
-    found = re.search(r"```bash\n(.*?)```", (DAGS / "README.md").read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
+def commands(number: int = 0) -> str:
+    """Return one of the README's blocks of commands, by default the first."""
+    found = re.findall(r"```bash\n(.*?)```", (DAGS / "README.md").read_text(), re.DOTALL)
+    return str(found[number])
 
 
 def run(script: str, folder: Path) -> str:
@@ -39,7 +39,7 @@ def run(script: str, folder: Path) -> str:
 
 def outcomes(said: str) -> dict[str, str]:
     """Return how each stage ended, by the line its task wrote."""
-    return dict(re.findall(rf"\] ({'|'.join(TRAINING)}) (done|skipped): file://", said))
+    return dict(re.findall(rf"\] ({'|'.join(Stage)}) (done|skipped): file://", said))
 
 
 @pytest.mark.timeout(900)
@@ -52,3 +52,11 @@ def test_dag_runs_without_a_cluster_and_the_second_time_skips(checkout: Path) ->
     said = run("\n".join([again[0], again[-1]]), checkout)
     assert outcomes(said) == dict.fromkeys(TRAINING, "skipped")
     assert "state=success" in said
+
+    said = run(f"{again[0]}\n{commands(1)}", checkout)
+    assert outcomes(said) == {
+        **dict.fromkeys(("ingest", "validate", "pin_champion", "score"), "done"),
+        "build_features": "done",
+    }
+    assert said.count("state=success") == 2
+    assert "version 1 of flights has scored 958 rows of 1 day" in said
