@@ -171,7 +171,7 @@ def test_each_version_of_a_day_has_a_run_and_the_champion_is_judged(shop: Produc
     older = shop.client.get_model_version(PROJECT, "1")
     kept = {name: older.tags[f"slipway.{name}"] for name in ("sha256", "artifact")}
     newer = shop.client.create_model_version(
-        PROJECT, older.source, tags={f"slipway.{name}": value for name, value in kept.items()}
+        PROJECT, str(older.source), tags={f"slipway.{name}": value for name, value in kept.items()}
     )
     shop.client.set_registered_model_alias(PROJECT, "champion", newer.version)
     shop.score(SECOND)
