@@ -17,16 +17,29 @@ class Log(Protocol):
         """Write one line."""
 
 
+class StageFailedError(AirflowException):
+    """A stage failed; its exit code says what kind of failure it was."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+class StageFailedForGoodError(StageFailedError, AirflowFailException):
+    """A stage failed in a way that no second try can mend."""
+
+
 def conclude(verb: str, ending: Ending, log: Log) -> dict[str, Any]:
     """Return the stage's result.
 
-    Raises AirflowFailException, which is never retried, when a second try cannot help,
-    else AirflowException. Either carries the stage's own sentence.
+    Raises StageFailedForGoodError, which is never retried, when a second try cannot help,
+    else StageFailedError. Either carries the stage's own sentence.
     """
     try:
         result = result_of(verb, ending)
     except StageError as failed:
         log.log(logging.ERROR, "%s", failed)
-        raise (AirflowException if failed.retry else AirflowFailException)(str(failed)) from None
+        kind = StageFailedError if failed.retry else StageFailedForGoodError
+        raise kind(str(failed), failed.exit_code) from None
     log.log(logging.INFO, "%s %s: %s", verb, result.get("status", "done"), result["record"])
     return result

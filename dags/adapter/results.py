@@ -36,9 +36,10 @@ class Ending:
 class StageError(Exception):
     """A stage that ended without a result; `retry` tells whether a second try can help."""
 
-    def __init__(self, sentence: str, *, retry: bool) -> None:
+    def __init__(self, sentence: str, *, retry: bool, exit_code: int = 0) -> None:
         super().__init__(sentence)
         self.retry = retry
+        self.exit_code = exit_code
 
 
 def result_of(verb: str, ending: Ending) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _failure(verb: str, ending: Ending) -> StageError:
     said = _json_object(ending.message) or {}
     sentence = said.get("error") or _last_words(ending)
     retry = ending.exit_code not in NEVER_RETRIED and said.get("retry") is not False
-    return StageError(f"{verb} failed: {sentence}", retry=retry)
+    return StageError(f"{verb} failed: {sentence}", retry=retry, exit_code=ending.exit_code)
 
 
 def _last_words(ending: Ending) -> str:

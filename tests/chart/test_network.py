@@ -135,6 +135,22 @@ def test_an_external_database_is_reached_at_its_addresses_alone(tmp_path: Path) 
     ]
 
 
+def test_receivers_of_notices_are_reached_by_the_scheduler_alone_and_only_when_there_are_some(
+    laptop: list[Object], tmp_path: Path
+) -> None:
+    told = {"existingSecret": "people", "cidrs": ["10.20.0.0/16"], "ports": [443]}
+    objects = render_values({"airflow": {"notifications": told}}, tmp_path)
+    changed = [
+        policy["metadata"]["name"]
+        for policy in of_kind(objects, "NetworkPolicy")
+        if policy != one(laptop, "NetworkPolicy", policy["metadata"]["name"])
+    ]
+    assert changed == ["slipway-airflow-scheduler"]
+    egress = one(objects, "NetworkPolicy", changed[0])["spec"]["egress"]
+    to_receivers = {"to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}], "ports": [{"port": 443}]}
+    assert to_receivers in egress
+
+
 def test_policies_can_be_left_out(tmp_path: Path) -> None:
     objects = render_values({"networkPolicy": {"enabled": False}}, tmp_path)
     assert of_kind(objects, "NetworkPolicy") == []

@@ -124,6 +124,23 @@ def test_pods_wait_for_the_migration_that_the_job_does(scenario: list[Object]) -
         assert all(found == done for found in waiting)
 
 
+def test_new_size_of_the_stages_pool_makes_a_new_job_and_restarts_nothing(
+    laptop: list[Object], tmp_path: Path
+) -> None:
+    newer = render_values({"airflow": {"stageSlots": 20}}, tmp_path)
+    (job,) = [name(one) for one in of_kind(newer, "Job") if "airflow-migration" in name(one)]
+    assert job not in {name(one) for one in laptop}
+    (container,) = pod(newer, job).spec["containers"]
+    assert {"name": "SLIPWAY_STAGE_SLOTS", "value": "20"} in container["env"]
+    assert of_kind(newer, "Deployment") == of_kind(laptop, "Deployment")
+
+
+def test_links_lead_where_users_find_the_interfaces(tmp_path: Path) -> None:
+    values = {"mlflow": {"baseUrl": "https://mlflow.example.org"}}
+    config = one(render_values(values, tmp_path), "ConfigMap", "slipway-airflow-config")["data"]
+    assert config["SLIPWAY_MLFLOW_UI_URL"] == "https://mlflow.example.org"
+
+
 def test_services_reach_ports_that_pods_have(scenario: list[Object]) -> None:
     everything = [*scenario, *(item for item in templates(scenario).values())]
     workloads = [
@@ -205,7 +222,7 @@ def test_mlflow_answers_to_every_spelling_of_its_service(laptop: list[Object]) -
 
 
 def test_scenarios_are_files_of_values() -> None:
-    assert len(SCENARIOS) == 7
+    assert len(SCENARIOS) == 8
     for number, file in enumerate(SCENARIOS, 1):
         assert file.name.startswith(f"{number:02}-")
         assert file.read_text().startswith("# "), f"{file.name} does not say what it is"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.chart.rendering import (
     pods,
     render,
     render_text,
+    render_values,
     templates,
 )
 
@@ -163,6 +165,26 @@ def test_each_airflow_process_reads_the_keys_it_uses(laptop: list[Object], proce
     found = pod(laptop, f"Deployment/slipway-airflow-{process}")
     keys = {key for secret, key in found.secrets() if secret == "slipway-airflow"}
     assert keys == PROCESSES[process]
+
+
+def test_addresses_of_notices_are_in_the_scheduler_alone(tmp_path: Path) -> None:
+    values = {"airflow": {"notifications": {"existingSecret": "people"}}}
+    objects = render_values(values, tmp_path)
+    reading = [found for found in pods(objects) if ("people", "addresses") in found.secrets()]
+    assert [found.source for found in reading] == ["Deployment/slipway-airflow-scheduler"]
+    (scheduler,) = reading[0].spec["containers"]
+    told = {item["name"]: item["value"] for item in scheduler["env"] if "NOTIF" in item["name"]}
+    assert told == {
+        "SLIPWAY_NOTIFICATIONS_FILE": "/opt/slipway-notifications/addresses",
+        "SLIPWAY_NOTIFICATIONS_EVENTS": "success,failure,refused,rolled_back,drift",
+    }
+    mounted = [m["mountPath"] for m in scheduler["volumeMounts"] if m["name"] == "notifications"]
+    assert mounted == ["/opt/slipway-notifications"]
+
+
+def test_no_pod_knows_of_notices_unless_someone_is_told(laptop: list[Object]) -> None:
+    assert "NOTIFICATIONS" not in render_text()
+    assert not any("notifications" in str(found.spec) for found in pods(laptop))
 
 
 def test_generated_secrets_appear_nowhere_else() -> None:

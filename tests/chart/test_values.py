@@ -119,6 +119,9 @@ def refusal(values: dict[str, Any], tmp_path: Path) -> str:
         ({"stages": {"projects": {"My Project": {}}}}, "projects"),
         ({"stages": {"projects": {"mine": {"model.txt": ""}}}}, "model.txt"),
         ({"serving": {"pod": {"hostNetwork": True}}}, "hostNetwork"),
+        ({"airflow": {"notifications": {"events": ["fire"]}}}, "events"),
+        ({"airflow": {"notifications": {"events": []}}}, "events"),
+        ({"airflow": {"stageSlots": 0}}, "stageSlots"),
         ({"networkPolicy": {"kubernetesApi": {"cidrs": ["everywhere"]}}}, "cidrs"),
     ],
 )

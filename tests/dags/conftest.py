@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.dags.receivers import mailbox, receiver, told
+
+__all__ = ["mailbox", "receiver", "told"]  # fixtures
+
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 

@@ -16,7 +16,9 @@ AIRFLOW__CORE__HOSTNAME_CALLABLE: airflow.utils.net.get_host_ip_address
 AIRFLOW__CORE__LOAD_EXAMPLES: "False"
 AIRFLOW__CORE__PARALLELISM: {{ .Values.airflow.parallelism | quote }}
 AIRFLOW__CORE__PLUGINS_FOLDER: /opt/slipway/dags/plugins
-AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST: '[{"name": "slipway", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": "/opt/slipway/dags"}}]'
+AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST: '[{"name": "slipway", "classpath": "adapter.bundle.ImageBundle", "kwargs": {"path": "/opt/slipway/dags"}}]'
+# Runs go on with the DAGs of the image that is there, as no pod has the ones of an image before it.
+AIRFLOW__DAG_PROCESSOR__DISABLE_BUNDLE_VERSIONING: "True"
 AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL: "30"
 AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES: "1"
 AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL: "30"
@@ -41,6 +43,7 @@ AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS: "60"
 AWS_REQUEST_CHECKSUM_CALCULATION: when_required
 AWS_RESPONSE_CHECKSUM_VALIDATION: when_required
 SLIPWAY_LANDING_URL: s3://{{ .Values.objectStore.buckets.landing }}
+SLIPWAY_MLFLOW_UI_URL: {{ default "http://localhost:5000" .Values.mlflow.baseUrl }}
 SLIPWAY_NAMESPACE: {{ .Release.Namespace }}
 SLIPWAY_PODS_DIR: {{ $pods }}
 SLIPWAY_PROJECTS_PATH: /opt/slipway-projects
@@ -153,6 +156,26 @@ What the processes that parse or launch DAGs mount besides: stage templates and 
 - name: projects
   configMap:
     name: {{ include "slipway.componentName" (list . "projects") }}
+{{- end -}}
+
+{{/*
+Where the scheduler finds the addresses of those who are told how runs end. Call with $.
+*/}}
+{{- define "slipway.airflow.notificationsEnv" -}}
+- name: SLIPWAY_NOTIFICATIONS_FILE
+  value: /opt/slipway-notifications/addresses
+- name: SLIPWAY_NOTIFICATIONS_EVENTS
+  value: {{ join "," .Values.airflow.notifications.events }}
+{{- end -}}
+
+{{- define "slipway.airflow.notificationsVolume" -}}
+# A folder, so that a changed Secret arrives without a restart.
+- name: notifications
+  projected:
+    sources:
+      - secret:
+          name: {{ .Values.airflow.notifications.existingSecret }}
+          items: [{key: addresses, path: addresses}]
 {{- end -}}
 
 {{/*

@@ -3,8 +3,9 @@ Every path between pods, client to servers. NetworkPolicies for both ends are ma
 connectivity test on a cluster reads them back.
 */}}
 {{- define "slipway.network.paths" -}}
+{{- $told := ternary "" ", receivers" (empty .Values.airflow.notifications.existingSecret) -}}
 airflow-api-server: [postgres, minio, kubernetes-api, airflow-scheduler, airflow-triggerer]
-airflow-scheduler: [postgres, minio, kubernetes-api, airflow-api-server]
+airflow-scheduler: [postgres, minio, kubernetes-api, airflow-api-server{{ $told }}]
 airflow-dag-processor: [postgres]
 airflow-triggerer: [postgres, minio, kubernetes-api]
 airflow-task: [minio, airflow-api-server]
@@ -74,6 +75,8 @@ One egress rule to a server of the table. Call with (list $ server).
 {{- $values := $root.Values -}}
 {{- if eq $server "kubernetes-api" -}}
 {{ include "slipway.network.outside" (list $values.networkPolicy.kubernetesApi.cidrs $values.networkPolicy.kubernetesApi.ports) }}
+{{- else if eq $server "receivers" -}}
+{{ include "slipway.network.outside" (list $values.airflow.notifications.cidrs $values.airflow.notifications.ports) }}
 {{- else if and (eq $server "postgres") (not $values.postgres.enabled) -}}
 {{ include "slipway.network.outside" (list $values.postgres.external.cidrs (list $values.postgres.external.port)) }}
 {{- else if and (eq $server "minio") (not $values.objectStore.enabled) -}}

@@ -49,6 +49,15 @@ def ensure_administrator() -> None:
     print(f"administrator {name} is there", flush=True)
 
 
+def set_stage_slots(slots: int) -> None:
+    """Make the pool that bounds the stage pods, waiting ones included, or give it its new size."""
+    from airflow.models.pool import Pool
+
+    description = "Stage pods that run at once: airflow.stageSlots of the chart"
+    Pool.create_or_update_pool("stages", slots, description, include_deferred=True)
+    print(f"up to {slots} stage pods run at once", flush=True)
+
+
 def mark(migration: str) -> None:
     """Record that this migration is complete."""
     with psycopg2.connect("") as connection, connection.cursor() as cursor:
@@ -56,7 +65,7 @@ def mark(migration: str) -> None:
 
 
 def main() -> None:
-    """Wait, migrate, make the user, mark."""
+    """Wait, migrate, make the user, mark, set the pool."""
     start = time.monotonic()
     wait_for_database()
     print(f"{time.monotonic() - start:4.0f} s  the database answers", flush=True)
@@ -65,6 +74,8 @@ def main() -> None:
         ensure_administrator()
     mark(os.environ["SLIPWAY_MIGRATION"])
     print(f"{time.monotonic() - start:4.0f} s  migrated", flush=True)
+    # After the mark, as nothing that starts needs to wait for it.
+    set_stage_slots(int(os.environ["SLIPWAY_STAGE_SLOTS"]))
 
 
 if __name__ == "__main__":
