@@ -18,6 +18,7 @@ def fingerprint(**parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
+@cache
 def versions(*packages: str) -> dict[str, str]:
     """Return the installed versions of libraries that shape a stage's output."""
     return {package: version(package) for package in packages}

@@ -28,7 +28,7 @@ from ml.project import Project, read_project
 from ml.record import Fact, Output, Record, Result, Stage, Status
 from ml.serving.artefact import ArtefactError, fetch
 from ml.serving.predictors import Predictor, load
-from ml.sift import Sifted, separate, sift
+from ml.sift import Fault, Sifted, separate, sift
 from ml.store import sha256
 from ml.tables import from_parquet, to_parquet
 from ml.validate import is_proven
@@ -237,7 +237,7 @@ def _scored(model: Model, batch: pl.DataFrame, as_of: date, tally: Tally) -> pl.
         pl.lit(model.sha256).alias("model_sha256"),
         pl.lit(as_of).alias("as_of"),
     )
-    answered = separate(scored, [(NO_NUMBER, ~scores.is_finite())])
+    answered = separate(scored, [(NO_NUMBER, ~pl.col("score").is_finite())])
     tally.reasons.update(answered.reasons)
     tally.add(answered.frame["score"].to_list())
     return answered.frame
@@ -245,9 +245,10 @@ def _scored(model: Model, batch: pl.DataFrame, as_of: date, tally: Tally) -> pl.
 
 def servable(frame: pl.DataFrame, columns: list[Column]) -> Sifted:
     """Separate the rows that the model server would take from those it would refuse."""
-    faults = [(f"{c.name} is missing", frame[c.name].is_null()) for c in columns if not c.nullable]
+    needed = [c.name for c in columns if not c.nullable]
     floats = [c.name for c in columns if c.type == "float"]
-    faults += [(f"{name} is infinite", frame[name].is_infinite()) for name in floats]
+    faults: list[Fault] = [(f"{name} is missing", pl.col(name).is_null()) for name in needed]
+    faults += [(f"{name} is infinite", pl.col(name).is_infinite()) for name in floats]
     return separate(frame, faults)
 
 

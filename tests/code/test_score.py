@@ -360,13 +360,15 @@ def test_good_rows_come_out_as_they_went_in() -> None:
         ({"size": "many"}, {"size": pl.String}, "size is not int"),
         ({"share": "half"}, {"share": pl.String}, "share is not float"),
         ({"day": "soon"}, {"day": pl.String}, "day is not date"),
+        ({"at": "soon"}, {"at": pl.String}, "at is not datetime"),
         ({"on": None}, {}, "on is missing"),
     ],
 )
 def test_a_row_is_refused_for_its_first_fault(
     change: dict[str, Any], schema: dict[str, Any], reason: str
 ) -> None:
-    as_landed = {name: str(GOOD[name]) for name, dtype in schema.items() if dtype == pl.String}
+    texts = {"size": "3", "share": "0.5", "day": "2024-01-01", "at": "2024-01-01T06:30:00"}
+    as_landed = {name: texts[name] for name, dtype in schema.items() if dtype == pl.String}
     rows = (GOOD | as_landed, GOOD | {"id": "b"} | change)
     sifted = sift(RULES, frame_of(*rows, **schema), "it")
     assert sifted.reasons == {reason: 1}
