@@ -21,6 +21,9 @@ from ml.record import Result, Stage, Status
 from ml.settings import Settings
 from ml.threads import cap_threads
 
+# What a line of the log says of the Airflow task that started the stage, where one did.
+IDS = ("dag_id", "task_id", "airflow_run_id")
+
 app = typer.Typer(
     name="ml",
     no_args_is_help=True,
@@ -232,6 +235,7 @@ def at_edge(
             traceback.print_exc()
         sentence = describe(error)
         typer.echo(f"error: {sentence}", err=True)
+        log.error("failed: %s", sentence)
         if name in set(Stage):
             failed = Result(stage=Stage(name), status=Status.FAILED, error=sentence)
             deliver(failed, settings.result_path)
@@ -268,22 +272,31 @@ def print_result(result: Result) -> None:
     typer.echo(f"{result.stage}: {result.status} {facts} {result.record}".replace("  ", " "))
 
 
+class _OneLine(logging.Formatter):
+    """Keeps a line a line, so that its ids are never far from what was said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join(super().format(record).splitlines())
+
+
 def start_logging(name: str, project: str, as_of: date) -> None:
-    """Write progress to stdout, one `key=value` line per step."""
+    """Write progress to stdout: a line per step, whose ids are `key=value` before what it says."""
     started = time.monotonic()
 
     class Elapsed(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
             record.elapsed = time.monotonic() - started
             record.stage = doing.get() or name
+            record.level = record.levelname.lower()
             return True
 
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(Elapsed())
-    context = {k: os.environ.get(f"SLIPWAY_{k.upper()}") for k in ("dag_id", "airflow_run_id")}
+    context = {key: os.environ.get(f"SLIPWAY_{key.upper()}") for key in IDS}
     labels = {"stage": "%(stage)s", "project": project, "as_of": as_of} | context
+    labels |= {"level": "%(level)s", "t": "%(elapsed).1fs"}
     prefix = " ".join(f"{key}={value}" for key, value in labels.items() if value)
-    handler.setFormatter(logging.Formatter(f"{prefix} t=%(elapsed).1fs %(message)s"))
+    handler.setFormatter(_OneLine(f"{prefix} %(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False

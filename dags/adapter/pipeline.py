@@ -10,7 +10,7 @@ from airflow.sdk.definitions.xcom_arg import XComArg
 from custom_sensors import PartitionSensor
 
 from adapter.settings import Place, Settings
-from adapter.stages import STAGES
+from adapter.stages import POOL, STAGES
 
 PROJECT = "{{ params.project }}"
 # The newest of the days whose features started the run, where it was features that did.
@@ -110,6 +110,7 @@ class Pipeline:
         given["pods_dir"] = self.settings.pods_dir
         given["namespace"] = self.settings.namespace
         given["in_cluster"] = self.settings.in_cluster
+        given["pool"] = POOL
         return StagePodOperator, given, before
 
 

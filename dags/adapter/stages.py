@@ -8,6 +8,9 @@ from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+POOL = "stages"
+"""Airflow's pool that every stage's pod takes a place in; the chart makes it and knows its size."""
+
 
 class Profile(StrEnum):
     """The pod template a stage starts from: it decides the rights and the secrets of the pod."""

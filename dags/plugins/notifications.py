@@ -32,6 +32,7 @@ from airflow.configuration import conf
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 from airflow.utils.session import create_session
+from mlflow_links import mlflow_ui_url
 from notices import Event, Notice, Places, RunEnd, TaskEnd, notice_of
 from sqlalchemy import select
 from sqlalchemy.orm import object_session
@@ -82,8 +83,7 @@ class Settings:
             return None
         names = env.get("SLIPWAY_NOTIFICATIONS_EVENTS", "").replace(",", " ").split()
         airflow = conf.get("api", "base_url", fallback="") or "http://localhost:8080"
-        mlflow = env.get("SLIPWAY_MLFLOW_UI_URL") or "http://localhost:5000"
-        places = Places(airflow.rstrip("/"), mlflow.rstrip("/"))
+        places = Places(airflow.rstrip("/"), mlflow_ui_url(env))
         return cls(
             Path(file), frozenset(_event(name) for name in names) or frozenset(Event), places
         )
