@@ -156,7 +156,10 @@ def test_features_of_a_day_start_the_training_of_that_day(bench: Bench) -> None:
         ),
     ]
     (event,) = events()
-    assert (event["name"], event["uri"]) == ("features/flights", "s3://data/flights/build_features")
+    assert (event["name"], event["uri"]) == (
+        "features/flights",
+        "x-slipway://data/flights/build_features",
+    )
     assert event["extra"] == {
         "as_of": "2013-03-04",
         "record": "file:///data/build_features/record.json",
