@@ -80,6 +80,8 @@ class KeepModelOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Log why the model stays as it is, and return it."""
         result = context["ti"].xcom_pull(task_ids=self.decided_by)
-        why = result.get("training_note") or result["reason"]
-        self.log.info("No training is started (%s): %s", result["decision"], why)
-        return {"decision": result["decision"], "reason": why, "report": result.get("report")}
+        note = result.get("training_note")
+        reason = f"{result['reason']}; no training is started: {note}" if note else result["reason"]
+        self.log.info("No training is started (%s): %s", result["decision"], reason)
+        kept = {name: result.get(name) for name in ("decision", "version", "run_id", "report")}
+        return kept | {"reason": reason}
