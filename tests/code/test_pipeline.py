@@ -16,9 +16,10 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ml.artifact import ArtifactManifest
 from ml.pipeline import TRAINING
-from ml.record import Record
+from ml.record import Output, Record
 from ml.serving.artefact import fetch
 from ml.serving.predictors import load
+from ml.store import sha256
 from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels, statuses
 
 # MLflow, asked in this process what the stages left, uses what its own libraries call outdated.
@@ -143,6 +144,43 @@ def test_one_day_is_prepared_alone_and_found_by_the_window(workshop: Workshop) -
     assert sorted(built) == [1, 7]
     checked = [record.facts["checked"] for record in records(workshop, "validate")]
     assert sorted(checked) == [1, 7]
+
+
+def etl(workshop: Workshop) -> Output:
+    """Prepare the last day alone; return the file of its features."""
+    record = ""
+    for stage, options in (("ingest", ("--days", "1")), ("validate", ()), ("build_features", ())):
+        done = step(workshop, stage, record, *options)
+        assert done.returncode == 0, done.stderr
+        record = workshop.result()["record"]
+    text = Path(record.removeprefix("file://")).read_text()
+    return Record.model_validate_json(text).outputs[str(AS_OF)]
+
+
+def content(output: Output) -> bytes:
+    return Path(output.uri.removeprefix("file://")).read_bytes()
+
+
+def test_late_data_and_changed_code_make_a_day_anew_beside_the_old(workshop: Workshop) -> None:
+    workshop.land_window()
+    workshop.land(AS_OF, parcels(AS_OF).head(100))
+    early = etl(workshop)
+    workshop.land(AS_OF)
+    late = etl(workshop)
+    model = workshop.project / "model.py"
+    model.write_text(model.read_text().replace("> 24", "> 20"))
+    changed = etl(workshop)
+    assert len({early.uri, late.uri, changed.uri}) == 3
+    assert (early.rows, late.rows, changed.rows) == (100, 150, 150)
+    for output in (early, late, changed):
+        assert sha256(content(output)) == output.sha256
+    # Training takes what there is now, whether or not anyone built it before.
+    workshop.land(AS_OF, parcels(AS_OF).head(120))
+    record = ""
+    for stage in ALL[:3]:
+        assert step(workshop, stage, record).returncode == 0
+        record = workshop.result()["record"]
+    assert workshop.result()["rows"] == 7 * 150 + 120
 
 
 def test_no_days_are_no_window(workshop: Workshop) -> None:
