@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import footprint, stage_overhead
+from tests.bench import batch_scoring, footprint, stage_overhead
 
 REPO = Path(__file__).parents[2]
 TARGET = REPO / "docs" / "benchmarks.md"
@@ -48,6 +49,21 @@ def overhead() -> str:
     return f"```\n{stage_overhead.table(stage_overhead.measure(None))}\n```"
 
 
+def scoring() -> str:
+    """Return the table of what scoring a year of days takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = batch_scoring.measure(Path(folder))
+    head = ("scored", "days", "rows", "time", "CPU time", "rows per second and core", "most memory")
+    rows: list[tuple[str, ...]] = [
+        (
+            *(one.what, str(one.days), str(one.rows), f"{one.seconds:.1f} s"),
+            *(f"{one.cpu_seconds:.1f} s", f"{one.per_core:.0f}", f"{one.peak_mib} MiB"),
+        )
+        for one in found
+    ]
+    return table(head, rows)
+
+
 def page() -> str:
     """Return the whole page."""
     return f"""# Benchmarks
@@ -69,6 +85,13 @@ Seconds of a warm `ml_training_pipeline` run, stage by stage, that its container
 running.
 
 {overhead()}
+
+## Scoring whole days
+
+The example project's year, scored in one process as one pod of `batch_prediction_pipeline` does
+it, on files of this machine. Starting the process and loading the model are part of the time.
+
+{scoring()}
 
 ## Memory of the idle release
 
