@@ -13,7 +13,13 @@ import sys
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-DAG_FILES = ("adapter.pod_stage", "adapter.pipeline", "adapter.projects", "adapter.gate")
+DAG_FILES = (
+    "adapter.pod_stage",
+    "adapter.pipeline",
+    "adapter.projects",
+    "adapter.gate",
+    "adapter.retraining",
+)
 # A worker of the scheduler also looks for partitions and uploads the tasks' logs.
 FORKING = {
     "scheduler": (*DAG_FILES, "airflow.providers.amazon.aws.hooks.s3"),

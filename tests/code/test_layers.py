@@ -48,6 +48,8 @@ LIGHT = {
     "ml.build_features": {"pandas", "mlflow", "sklearn", "pandera", "onnxruntime", "scipy"},
     "ml.evaluate": {"pandas", "mlflow", "sklearn", "scipy"},
     "ml.register": {"pandas", "mlflow", "sklearn", "polars", "numpy"},
+    "ml.monitor": {"pandas", "mlflow", "sklearn", "pandera", "onnxruntime", "scipy", "jinja2"},
+    "ml.report": {"pandas", "mlflow", "sklearn", "pandera", "onnxruntime", "scipy", "jinja2"},
     "ml.artifact": {"polars", "numpy", "pandas", "mlflow", "sklearn", "obstore"},
 }
 
