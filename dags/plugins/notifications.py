@@ -147,7 +147,7 @@ class Outbox:
         # Its error output may hold an address.
         done = subprocess.run(
             [sys.executable, "-I", str(SENDER), str(file), str(self.limit)],
-            input=json.dumps(message),
+            input=f"{json.dumps(message)}\n",
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -212,8 +212,8 @@ class Notifications:
         end = (dag_run.id, dag_run.created_at, dag_run.clear_number, succeeded)
         if settings is None or end in self._told:
             return
-        self._told.append(end)
         notice = notice_of(run_end(dag_run, cause, succeeded=succeeded), settings.places)
+        self._told.append(end)
         if notice.event in settings.events:
             self.outbox.put(notice, settings.file)
 

@@ -118,7 +118,8 @@ def _why(address: Address, result: NotifyResult) -> str:
 def main() -> None:
     """Send the notice on stdin to the addresses in the file that is named as the argument."""
     file, limit = sys.argv[1:]
-    notice = json.load(sys.stdin)
+    # A line, not all there is: a process that the scheduler forks meanwhile may hold the pipe open.
+    notice = json.loads(sys.stdin.readline())
     chosen = [one for one in addresses(Path(file).read_text()) if one.wants(notice["event"])]
     for delivery in deliver(chosen, notice, float(limit)):
         print(json.dumps(asdict(delivery)), flush=True)

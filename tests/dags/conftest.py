@@ -29,6 +29,8 @@ os.environ |= {
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS / "plugins"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    # How long a file takes has a test of its own, in CPU time; a machine may be busy.
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
 }
