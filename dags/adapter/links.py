@@ -11,8 +11,8 @@ _LINKS: dict[str, tuple[BaseOperatorLink, ...]] = {
     "train": (_RUN,),
     "register": (_RUN, _VERSION),
     "roll_out": (_RUN, _VERSION),
-    "monitor": (_RUN, ReportLink()),
     "report": (_RUN, ReportLink()),
+    "present": (_RUN, _VERSION, ReportLink()),
 }
 
 

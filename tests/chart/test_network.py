@@ -154,3 +154,20 @@ def test_receivers_of_notices_are_reached_by_the_scheduler_alone_and_only_when_t
 def test_policies_can_be_left_out(tmp_path: Path) -> None:
     objects = render_values({"networkPolicy": {"enabled": False}}, tmp_path)
     assert of_kind(objects, "NetworkPolicy") == []
+
+
+def test_tasks_reach_mlflow_only_when_the_values_say_so(tmp_path: Path) -> None:
+    clients = {"airflow-scheduler", "airflow-triggerer", "airflow-task"}
+    objects = render_values({"airflow": {"mlflowConnection": True}}, tmp_path)
+    known = {row(found): found.labels for found in pods(objects)}
+    (policy,) = (
+        one
+        for one in of_kind(objects, "NetworkPolicy")
+        if one["metadata"]["name"] == "slipway-mlflow"
+    )
+    entered = {
+        client
+        for rule in policy["spec"]["ingress"]
+        for client in _targets({"to": rule["from"]}, known)
+    }
+    assert entered == {client for client, to in PATHS.items() if "mlflow" in to} | clients

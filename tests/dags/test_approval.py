@@ -35,11 +35,12 @@ API = "/api/v2"
 
 @dataclass
 class Run:
-    """How a run ended, and what its gate and its refusal returned."""
+    """How a run ended, what its tasks returned, and where they link to."""
 
     state: str
     states: dict[str, str]
     results: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -137,8 +138,11 @@ def run(dag: DAG, project: str, meanwhile: Callable[[], None] | None = None) -> 
         query = XComModel.get_many(run_id=done.run_id, dag_ids=[DAG_ID], key="return_value")
         rows: Any = session.scalars(query).all()
         results = {row.task_id: XComModel.deserialize_value(row) for row in rows}
+        query = XComModel.get_many(run_id=done.run_id, dag_ids=[DAG_ID], key="_link_RunLink")
+        found: Any = session.scalars(query).all()
+        links = {row.task_id: XComModel.deserialize_value(row) for row in found}
     states = {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
-    return Run(str(done.state), states, results)
+    return Run(str(done.state), states, results, links)
 
 
 def test_nobody_is_asked_unless_the_project_demands_it(dag: DAG, desk: Desk) -> None:
@@ -147,6 +151,7 @@ def test_nobody_is_asked_unless_the_project_demands_it(dag: DAG, desk: Desk) -> 
     assert done.states["deployment.roll_out"] == "success"
     assert desk.pending() is None
     assert "by" not in done.results[GATE]
+    assert done.links["training_evaluation.register"] == "http://localhost:5000/#/runs/ab12"
 
 
 def test_approved_candidate_is_rolled_out(dag: DAG, desk: Desk) -> None:

@@ -44,6 +44,7 @@ AWS_REQUEST_CHECKSUM_CALCULATION: when_required
 AWS_RESPONSE_CHECKSUM_VALIDATION: when_required
 SLIPWAY_LANDING_URL: s3://{{ .Values.objectStore.buckets.landing }}
 SLIPWAY_MLFLOW_UI_URL: {{ default "http://localhost:5000" .Values.mlflow.baseUrl }}
+SLIPWAY_OBJECT_STORE_UI_URL: {{ default "http://localhost:9001" .Values.objectStore.consoleUrl }}
 SLIPWAY_NAMESPACE: {{ .Release.Namespace }}
 SLIPWAY_PODS_DIR: {{ $pods }}
 SLIPWAY_PROJECTS_PATH: /opt/slipway-projects
@@ -76,6 +77,19 @@ An S3 connection of Airflow, put together from a Secret's keys by the kubelet. C
 {{- $root := index . 0 -}}
 - name: AIRFLOW_CONN_{{ index . 1 }}
   value: '{"conn_type": "aws", "login": "$(OBJECT_STORE_ACCESS_KEY)", "password": "$(OBJECT_STORE_SECRET_KEY)", "extra": {"endpoint_url": {{ include "slipway.objectStore.endpoint" $root | toJson }}, "region_name": {{ $root.Values.objectStore.region | toJson }}}}'
+{{- end -}}
+
+{{/*
+The connection to MLflow, as its user `stages`, where tasks may have it. Call with $.
+*/}}
+{{- define "slipway.airflow.mlflowConnection" -}}
+{{- if .Values.airflow.mlflowConnection -}}
+{{- $secret := include "slipway.mlflow.userSecretName" (list . "stages") -}}
+{{ include "slipway.secretEnv" (list "MLFLOW_USERNAME" $secret "username") }}
+{{ include "slipway.secretEnv" (list "MLFLOW_PASSWORD" $secret "password") }}
+- name: AIRFLOW_CONN_MLFLOW
+  value: '{"conn_type": "mlflow", "host": {{ include "slipway.mlflow.url" . | toJson }}, "login": "$(MLFLOW_USERNAME)", "password": "$(MLFLOW_PASSWORD)"}'
+{{- end -}}
 {{- end -}}
 
 {{/*

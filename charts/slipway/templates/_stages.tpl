@@ -107,6 +107,7 @@ spec:
         {{- include "slipway.airflow.configEnvFrom" . | nindent 8 }}
       env:
         {{- include "slipway.airflow.logEnv" . | nindent 8 }}
+        {{- with include "slipway.airflow.mlflowConnection" . }}{{ . | nindent 8 }}{{ end }}
         {{- with include "slipway.extraEnv" $workload | trim }}{{ . | nindent 8 }}{{ end }}
       resources:
         {{- toYaml $workload.resources | nindent 8 }}

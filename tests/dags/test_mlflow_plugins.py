@@ -1,0 +1,458 @@
+"""The MLflow hook, operators, sensors and triggers against a real server that asks for a login.
+
+They work as the user `stages`, who has the rights that the chart gives: to read what is there and
+to create. MLflow answers such a user 403, not 404, to a question about what does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from custom_sensors import (
+    MlflowAliasSensor,
+    MlflowMetricSensor,
+    MlflowModelVersionSensor,
+    MlflowSensor,
+    MlflowTrigger,
+)
+from mlflow_api import find_alias, find_version, list_versions
+from mlflow_conditions import stored
+from mlflow_hook import MlflowHook, MlflowRefusedError, MlflowUnreachableError
+from mlflow_operator import (
+    MlflowPromoteOperator,
+    MlflowRegisterVersionOperator,
+    MlflowTagVersionOperator,
+)
+
+from tests.mlflow_server import STAGES, free_port, mlflow_server
+
+MODELS = (f"model{number}" for number in count())
+NEVER = "an-id-that-no-run-has"
+
+
+@dataclass
+class Bench:
+    """A server, and what a training leaves on it."""
+
+    url: str
+    model: str = field(default_factory=lambda: next(MODELS))
+    experiment: str = ""
+
+    def call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        where = {"params": content} if method == "GET" else {"json": content}
+        url = f"{self.url}/api/2.0/mlflow/{path}"
+        answer = httpx.request(method, url, auth=STAGES, timeout=60, **where)  # type: ignore[arg-type]
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def run(self, **metrics: float) -> str:
+        """Make a run with metrics, and return its id."""
+        if not self.experiment:
+            made = self.call("POST", "experiments/create", name=self.model)
+            self.experiment = made["experiment_id"]
+        run = self.call("POST", "runs/create", experiment_id=self.experiment, start_time=1)["run"]
+        run_id = str(run["info"]["run_id"])
+        for key, value in metrics.items():
+            self.measure(run_id, key, value)
+        return run_id
+
+    def measure(self, run_id: str, key: str, value: float) -> None:
+        now = int(time.time() * 1000)
+        # JSON knows no NaN; MLflow takes and gives its name.
+        number = "NaN" if math.isnan(value) else value
+        self.call("POST", "runs/log-metric", run_id=run_id, key=key, value=number, timestamp=now)
+
+    def source(self, run_id: str) -> str:
+        """Return the address of a run's model."""
+        return f"mlflow-artifacts:/{self.experiment}/{run_id}/artifacts/model"
+
+    def version(self, **metrics: float) -> str:
+        """Train and register, and return the version."""
+        run_id = self.run(**metrics)
+        return str(self.register(run_id).execute({})["version"])
+
+    def register(self, run_id: str, **kwargs: Any) -> MlflowRegisterVersionOperator:
+        source = self.source(run_id)
+        return MlflowRegisterVersionOperator(
+            task_id="register", model=self.model, source=source, run_id=run_id, **kwargs
+        )
+
+    def promote(self, version: str, **kwargs: Any) -> MlflowPromoteOperator:
+        return MlflowPromoteOperator(
+            task_id="promote", model=self.model, version=version, metric="auc", **kwargs
+        )
+
+    def alias(self, name: str) -> str | None:
+        return MlflowHook().ask(find_alias(self.model, name))
+
+    def name(self, alias: str, version: str) -> None:
+        self.call("POST", "registered-models/alias", name=self.model, alias=alias, version=version)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@pytest.fixture
+def bench(server: str, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    connect(monkeypatch, server)
+    return Bench(server)
+
+
+def connect(
+    monkeypatch: pytest.MonkeyPatch, url: str, password: str = STAGES[1], **extra: object
+) -> None:
+    """Give Airflow the connection `mlflow`."""
+    parts = urlsplit(url)
+    connection = {
+        "conn_type": "mlflow",
+        "host": parts.hostname,
+        "port": parts.port,
+        "login": STAGES[0],
+        "password": password,
+        "extra": extra,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW", json.dumps(connection))
+
+
+def event_of(trigger: MlflowTrigger) -> dict[str, Any]:
+    """Run a trigger as the triggerer does, from its stored form."""
+    path, kwargs = trigger.serialize()
+    assert path == "custom_sensors.MlflowTrigger"
+    again = MlflowTrigger(**json.loads(json.dumps(kwargs)))
+
+    async def collect() -> list[dict[str, Any]]:
+        return [dict(event.payload) async for event in again.run()]
+
+    (event,) = asyncio.run(collect())
+    return event
+
+
+def waited(sensor: MlflowSensor, meanwhile: Callable[[], object]) -> dict[str, Any]:
+    """Have a sensor defer, change something while its trigger runs, and return its result."""
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, MlflowTrigger)
+    later = threading.Timer(0.3, meanwhile)
+    later.start()
+    event = event_of(trigger)
+    later.join()
+    return sensor.execute_complete({}, event)
+
+
+QUICKLY: dict[str, Any] = {"poke_interval": 0.1, "timeout": 30}
+
+
+def test_hook_is_the_connection_types_own(bench: Bench) -> None:
+    assert MlflowHook.get_hook("mlflow").ask(find_alias(bench.model, "champion")) is None
+
+
+def test_connection_is_tested_with_its_login(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, said = MlflowHook().test_connection()
+    assert (good, said) == (True, f"MLflow at {bench.url} answers the user `stages`")
+    connect(monkeypatch, bench.url, password="not this one")
+    good, said = MlflowHook().test_connection()
+    assert not good
+    assert "does not take the login of `stages`: correct the connection `mlflow`" in said
+
+
+def test_name_that_the_server_does_not_answer_to_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Loopback by a name that MLflow does not expect to be called by.
+    connect(monkeypatch, bench.url.replace("127.0.0.1", "2130706433"))
+    good, said = MlflowHook().test_connection()
+    assert not good
+    assert "does not answer to the name in http://2130706433:" in said
+    assert said.endswith("add it to the server's allowed hosts")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("", "names no host of MLflow"),
+        ("two words", "is no address"),
+        ("user@host", "is no address"),
+    ],
+)
+def test_host_that_is_none_is_told(host: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW", json.dumps({"conn_type": "mlflow", "host": host}))
+    good, sentence = MlflowHook().test_connection()
+    assert not good
+    assert said in sentence
+
+
+def test_dead_server_is_one_sentence_and_worth_another_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    connect(monkeypatch, url)
+    with pytest.raises(
+        MlflowUnreachableError, match=f"^MLflow at {url} does not answer: "
+    ) as failed:
+        Bench(url, "m").promote("1").execute({})
+    assert not isinstance(failed.value, AirflowFailException)
+
+
+def test_registering_again_finds_the_version(bench: Bench) -> None:
+    run_id = bench.run()
+    first = bench.register(run_id, tags={"day": "2013-03-01"}, description="a day").execute({})
+    assert first == {"model": bench.model, "version": "1", "run_id": run_id}
+    assert bench.register(run_id).execute({}) == first
+    version = MlflowHook().ask(find_version(bench.model, "1"))
+    assert version is not None
+    assert version.tags == {"day": "2013-03-01"}
+    assert bench.register(bench.run()).execute({})["version"] == "2"
+
+
+def test_two_that_register_at_once_get_one_version(bench: Bench) -> None:
+    run_id = bench.run()
+    bench.register(bench.run()).execute({})  # so that both find the model
+    got: list[dict[str, Any]] = []
+    both = [
+        threading.Thread(target=lambda: got.append(bench.register(run_id).execute({})))
+        for _ in range(2)
+    ]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert len(got) == 2
+    assert len(MlflowHook().ask(list_versions(bench.model, run_id=run_id))) == 1
+
+
+def test_source_outside_the_run_is_refused(bench: Bench) -> None:
+    register = bench.register(bench.run())
+    register.source = "mlflow-artifacts:/99/someone/elses/model"
+    with pytest.raises(MlflowRefusedError, match="Invalid model version source"):
+        register.execute({})
+
+
+def test_tags_are_written_and_overwritten(bench: Bench) -> None:
+    version = bench.version()
+    bench.name("champion", version)
+    for tags in ({"a": "1", "b": 2}, {"a": "3"}):
+        MlflowTagVersionOperator(
+            task_id="tag", model=bench.model, alias="champion", tags=tags
+        ).execute({})
+    found = MlflowHook().ask(find_version(bench.model, version))
+    assert found is not None
+    assert found.tags == {"a": "3", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [
+        ({"version": "9"}, "there is no version 9 of"),
+        ({"alias": "champion"}, "is champion"),
+    ],
+)
+def test_tagging_nothing_fails_for_good(bench: Bench, which: dict[str, str], said: str) -> None:
+    bench.version()
+    with pytest.raises(AirflowFailException, match=said):
+        MlflowTagVersionOperator(
+            task_id="tag", model=bench.model, tags={"a": "1"}, **which
+        ).execute({})
+
+
+def test_version_or_alias_not_both() -> None:
+    with pytest.raises(ValueError, match="either `version` or `alias`"):
+        MlflowTagVersionOperator(task_id="tag", model="m", tags={})
+
+
+def test_better_candidate_becomes_champion_once(bench: Bench) -> None:
+    old, new = bench.version(auc=0.7), bench.version(auc=0.75)
+    first = bench.promote(old).execute({})
+    assert (first["decision"], first["champion_version"]) == ("promoted", None)
+    done = bench.promote(new).execute({})
+    assert done["decision"] == "promoted"
+    assert (done["candidate_score"], done["champion_score"]) == (0.75, 0.7)
+    assert (bench.alias("champion"), bench.alias("previous")) == (new, old)
+    again = bench.promote(new).execute({})
+    assert again["decision"] == "unchanged"
+    assert (bench.alias("champion"), bench.alias("previous")) == (new, old)
+
+
+@pytest.mark.parametrize("on_refusal", ["return", "skip", "fail"])
+def test_worse_candidate_is_refused_with_the_reason(bench: Bench, on_refusal: str) -> None:
+    old, new = bench.version(auc=0.7), bench.version(auc=0.705)
+    bench.promote(old).execute({})
+    promote = bench.promote(new, min_gain=0.01, on_refusal=on_refusal)
+    reason = "auc is 0.705, that of the champion 0.7: not better by more than 0.01"
+    if on_refusal == "return":
+        done = promote.execute({})
+        assert (done["decision"], done["reason"]) == ("refused", reason)
+    else:
+        ends = AirflowSkipException if on_refusal == "skip" else AirflowFailException
+        with pytest.raises(ends, match=reason):
+            promote.execute({})
+    assert bench.alias("champion") == old
+    assert bench.alias("previous") is None
+
+
+def test_first_candidate_must_be_good_enough(bench: Bench) -> None:
+    done = bench.promote(bench.version(auc=0.52), at_least=0.6).execute({})
+    assert (done["decision"], done["reason"]) == ("refused", "auc is 0.52, at least 0.6 is asked")
+    assert bench.alias("champion") is None
+
+
+def test_error_is_better_when_lower(bench: Bench) -> None:
+    old, new = bench.version(auc=0.3), bench.version(auc=0.2)
+    bench.promote(old, higher_is_better=False).execute({})
+    assert bench.promote(new, higher_is_better=False).execute({})["decision"] == "promoted"
+
+
+@pytest.mark.parametrize("metrics", [{}, {"auc": float("nan")}])
+def test_candidate_without_a_number_cannot_be_compared(
+    bench: Bench, metrics: dict[str, float]
+) -> None:
+    with pytest.raises(AirflowFailException, match="has no number for auc"):
+        bench.promote(bench.version(**metrics)).execute({})
+    assert bench.alias("champion") is None
+
+
+def test_candidate_that_does_not_exist_is_told(bench: Bench) -> None:
+    with pytest.raises(AirflowFailException, match=r"^there is no version 7 of model"):
+        bench.promote("7").execute({})
+
+
+def test_version_is_waited_for(bench: Bench) -> None:
+    sensor = MlflowModelVersionSensor(task_id="wait", model=bench.model, **QUICKLY)
+    found = waited(sensor, lambda: bench.version(auc=0.7))
+    assert (found["model"], found["version"]) == (bench.model, "1")
+    assert sensor.execute({}) == found  # at once, the next time
+
+
+def test_certain_version_is_waited_for(bench: Bench) -> None:
+    bench.version()
+    sensor = MlflowModelVersionSensor(task_id="wait", model=bench.model, version="2", **QUICKLY)
+    assert waited(sensor, bench.version)["version"] == "2"
+
+
+def test_alias_is_waited_for_until_it_moves(bench: Bench) -> None:
+    old, new = bench.version(), bench.version()
+    bench.name("champion", old)
+    sensor = MlflowAliasSensor(
+        task_id="wait", model=bench.model, alias="champion", other_than=old, **QUICKLY
+    )
+    found = waited(sensor, lambda: bench.name("champion", new))
+    assert (found["version"], found["alias"]) == (new, "champion")
+
+
+def test_alias_is_waited_for_until_it_names_the_version(bench: Bench) -> None:
+    version = bench.version()
+    sensor = MlflowAliasSensor(
+        task_id="wait", model=bench.model, alias="champion", version=version, **QUICKLY
+    )
+    assert waited(sensor, lambda: bench.name("champion", version))["version"] == version
+
+
+def test_metric_of_a_run_is_waited_for(bench: Bench) -> None:
+    run_id = bench.run(auc=0.5)
+    sensor = MlflowMetricSensor(
+        task_id="wait", run_id=run_id, metric="auc", at_least="0.7", **QUICKLY
+    )
+    found = waited(sensor, lambda: bench.measure(run_id, "auc", 0.8))
+    assert found == {"run_id": run_id, "metric": "auc", "value": 0.8}
+
+
+def test_metric_of_a_champion_is_waited_for(bench: Bench) -> None:
+    version = bench.version(loss=0.2)
+    sensor = MlflowMetricSensor(
+        task_id="wait", model=bench.model, alias="champion", metric="loss", at_most=0.3, **QUICKLY
+    )
+    found = waited(sensor, lambda: bench.name("champion", version))
+    assert (found["version"], found["value"]) == (version, 0.2)
+
+
+def test_metric_that_stays_too_low_says_what_it_was(bench: Bench) -> None:
+    run_id = bench.run(auc=0.5)
+    sensor = MlflowMetricSensor(
+        task_id="wait", run_id=run_id, metric="auc", at_least=0.7, poke_interval=0.1, timeout=0.5
+    )
+    with pytest.raises(AirflowSensorTimeout, match=f"in vain: auc of run {run_id} is 0.5$"):
+        waited(sensor, lambda: None)
+
+
+def test_run_that_does_not_exist_is_not_waited_for(bench: Bench) -> None:  # noqa: ARG001
+    sensor = MlflowMetricSensor(task_id="wait", run_id=NEVER, metric="auc", **QUICKLY)
+    with pytest.raises(MlflowRefusedError, match=r"forbids `stages` runs/get .* no such thing"):
+        sensor.execute({})
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_sensor_that_pokes_looks_again(bench: Bench, mode: str) -> None:
+    sensor = MlflowModelVersionSensor(
+        task_id="wait", model=bench.model, deferrable=False, mode=mode, **QUICKLY
+    )
+    assert not sensor.poke({}).is_done
+    version = bench.version()
+    assert sensor.poke({}).is_done
+    if mode == "poke":
+        assert sensor.execute({})["version"] == version
+
+
+def test_sensor_waits_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    connect(monkeypatch, url)
+    sensor = MlflowModelVersionSensor(task_id="wait", model="m", poke_interval=0.1, timeout=0.5)
+    with pytest.raises(AirflowSensorTimeout, match=f"in vain: MLflow at {url} does not answer"):
+        waited(sensor, lambda: None)
+
+
+def test_trigger_with_a_wrong_password_gives_up_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = MlflowModelVersionSensor(task_id="wait", model=bench.model, **QUICKLY)
+    connect(monkeypatch, bench.url, password="changed meanwhile")
+    event = event_of(MlflowTrigger(stored(sensor.condition), "mlflow", 0.1, time.time() + 30))
+    assert event["status"] == "refused"
+    with pytest.raises(AirflowFailException, match="does not take the login of `stages`"):
+        sensor.execute_complete({}, event)
+
+
+def test_trigger_that_breaks_fails_a_try() -> None:
+    event = event_of(MlflowTrigger({"kind": "NoSuchCondition"}, "mlflow", 0.1, time.time()))
+    assert event["status"] == "error"
+    with pytest.raises(AirflowException, match="NoSuchCondition"):
+        MlflowModelVersionSensor(task_id="wait", model="m").execute_complete({}, event)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        {},
+        {"run_id": "r", "model": "m", "version": "1"},
+        {"model": "m"},
+        {"model": "m", "version": "1", "alias": "a"},
+    ],
+)
+def test_metric_needs_one_place_to_look(which: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="either `run_id`, or `model`"):
+        MlflowMetricSensor(task_id="wait", metric="auc", **which)
+
+
+def test_name_with_a_quote_is_not_searched_for(bench: Bench) -> None:
+    with pytest.raises(AirflowFailException, match="a name must have no quote in it"):
+        MlflowHook().ask(find_alias(f"{bench.model}'s", "champion"))
