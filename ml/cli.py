@@ -17,7 +17,7 @@ import typer
 from ml.errors import StageError
 from ml.job import Job, doing, log
 from ml.ledger import run_stage
-from ml.record import Result, Stage, Status
+from ml.record import Result, Stage, Status, results_as_json
 from ml.settings import Settings
 from ml.threads import cap_threads
 
@@ -164,6 +164,34 @@ def roll_back(project: Project = "flights") -> None:
 
 
 @app.command()
+def chain(
+    stages: Annotated[list[Stage], typer.Argument(help="Neighbouring stages, in their order.")],
+    as_of: AsOf,
+    upstream: Upstream = None,
+    days: Days = None,
+    project: Project = "flights",
+) -> None:
+    """Do several stages in this process; what is done stays done when a later one fails."""
+    from ml.pipeline import run_chain
+
+    done: list[Result] = []
+
+    def work(job: Job) -> None:
+        for result in run_chain(stages, job):
+            done.append(result)
+            print_result(result)
+            # After each, as this process may be killed in the next.
+            deliver_all(done, len(stages), job.settings.result_path)
+        log_usage()
+
+    def failed(sentence: str, path: Path | None) -> None:
+        lost = Result(stage=stages[len(done)], status=Status.FAILED, error=sentence)
+        deliver_all([*done, lost], len(stages), path)
+
+    at_edge("chain", project, as_of.date(), work, upstream, days, failed)
+
+
+@app.command()
 def run(as_of: AsOf, project: Project = "flights") -> None:
     """Do every stage in order, in this process: the whole pipeline on a laptop."""
     from ml.pipeline import run_pipeline
@@ -213,7 +241,10 @@ def stage(
         deliver(result, job.settings.result_path)
         print_result(result)
 
-    at_edge(name, project, as_of.date(), work, upstream, days)
+    def failed(sentence: str, path: Path | None) -> None:
+        deliver(Result(stage=name, status=Status.FAILED, error=sentence), path)
+
+    at_edge(name, project, as_of.date(), work, upstream, days, failed)
 
 
 def at_edge(
@@ -223,6 +254,7 @@ def at_edge(
     work: Callable[[Job], Any],
     upstream: str | None = None,
     days: int | None = None,
+    failed: Callable[[str, Path | None], None] = lambda _sentence, _path: None,
 ) -> None:
     """Read the settings, do the work, and turn any error into one sentence and an exit code."""
     settings = Settings.read()
@@ -236,9 +268,7 @@ def at_edge(
         sentence = describe(error)
         typer.echo(f"error: {sentence}", err=True)
         log.error("failed: %s", sentence)
-        if name in set(Stage):
-            failed = Result(stage=Stage(name), status=Status.FAILED, error=sentence)
-            deliver(failed, settings.result_path)
+        failed(sentence, settings.result_path)
         raise typer.Exit(error.exit_code if isinstance(error, StageError) else 1) from None
 
 
@@ -264,6 +294,12 @@ def deliver(result: Result, path: Path | None) -> None:
     """Hand the result to the caller, where one asked for it."""
     if path is not None:
         path.write_text(result.as_json())
+
+
+def deliver_all(results: list[Result], room_for: int, path: Path | None) -> None:
+    """Hand the results of several stages to the caller, where one asked for them."""
+    if path is not None:
+        path.write_text(results_as_json(results, room_for))
 
 
 def print_result(result: Result) -> None:

@@ -16,6 +16,12 @@ class BadInputError(StageError):
     exit_code = 3
 
 
+class BrokenContractError(StageError):
+    """A deployed model does not do what was promised for it; nothing was taken back (exit 3)."""
+
+    exit_code = 3
+
+
 class RolloutRefusedError(StageError):
     """The new version failed its checks and the old one keeps answering (exit code 4)."""
 

@@ -1,6 +1,6 @@
-"""run: all stages of a training in one process, as the DAG would do them in pods."""
+"""run and chain: several stages in one process, as the DAG would do them in pods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ml.job import Job, log
@@ -33,3 +33,11 @@ def run_pipeline(job: Job, tell: Callable[[Result], None]) -> list[Result]:
             log.info("not deployed: %s", results[-1].facts["reason"])
             break
     return results
+
+
+def run_chain(stages: Sequence[Stage], job: Job) -> Iterator[Result]:
+    """Do stages in the order given, handing each the record before; yield each when it is done."""
+    for stage in stages:
+        result = run_stage(stage, job)
+        yield result
+        job = replace(job, upstream=result.record)

@@ -17,10 +17,21 @@ from types import ModuleType
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ml.errors import BadInputError
+from ml.record import Stage
 
+# Up to the gate: what comes after it waits for its decision.
+FUSABLE = tuple(Stage)[: tuple(Stage).index(Stage.ROLL_OUT)]
 OURS = Path(__file__).parent / "projects"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 COLUMN = re.compile(
@@ -153,7 +164,28 @@ class ProjectSpec(Strict):
     approval: bool = Field(default=False, description="a person must agree before a deployment")
     monitor: Monitor = Field(default_factory=Monitor)
     known_later: dict[str, list[str]] = Field(default_factory=dict)
+    fuse: list[list[Stage]] = Field(
+        default_factory=list, description="groups of neighbouring stages that share one pod"
+    )
     tables: dict[str, Table] = Field(min_length=1)
+
+    @field_validator("fuse")
+    @classmethod
+    def _neighbours(cls, groups: list[list[Stage]]) -> list[list[Stage]]:
+        after = -1
+        for group in groups:
+            places = [FUSABLE.index(s) if s in FUSABLE else -1 for s in group]
+            if len(group) < 2 or min(places) <= after or places != _count_up(places):
+                raise ValueError(
+                    f"[{', '.join(group)}] are not two or more neighbours of "
+                    f"{', '.join(FUSABLE)}, each named once and in this order"
+                )
+            after = places[-1]
+        return groups
+
+    def fused_with(self, stage: Stage) -> tuple[Stage, ...]:
+        """Return the stages that share a pod with this one, itself included, in order."""
+        return next((tuple(group) for group in self.fuse if stage in group), (stage,))
 
     @property
     def start(self) -> date | None:
@@ -169,6 +201,10 @@ class ProjectSpec(Strict):
     def main_table(self) -> str:
         """The table whose rows are what is predicted: the first one named."""
         return next(iter(self.tables))
+
+
+def _count_up(places: list[int]) -> list[int]:
+    return list(range(places[0], places[0] + len(places)))
 
 
 @dataclass(frozen=True)

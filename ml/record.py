@@ -1,6 +1,7 @@
 """What a stage leaves behind (a Record) and what it tells its caller (a Result)."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -8,6 +9,8 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 RESULT_BYTES = 1024
+# Kubernetes keeps 4096 bytes of a container's last words; some are for what is around the results.
+MESSAGE_BYTES = 4000
 Fact: TypeAlias = str | int | float | bool | dict[str, int] | None
 
 
@@ -82,18 +85,24 @@ class Result(BaseModel):
     facts: dict[str, Fact] = Field(default_factory=dict)
     error: str = ""
 
-    def as_json(self) -> str:
+    def as_json(self, limit: int = RESULT_BYTES) -> str:
         """Write the result flat, shortening its longest sentence until it fits."""
         fields: dict[str, Any] = {"stage": self.stage, "status": self.status}
         fields |= {k: v for k in ("record", "fingerprint", "error") if (v := getattr(self, k))}
-        return _fit(fields | self.facts)
+        return _fit(fields | self.facts, limit)
 
 
-def _fit(fields: dict[str, Any]) -> str:
-    while len(text := json.dumps(fields, ensure_ascii=False).encode()) > RESULT_BYTES:
+def results_as_json(results: Sequence[Result], room_for: int) -> str:
+    """Write the results of stages that share a pod, so that all `room_for` of them would fit."""
+    limit = min(RESULT_BYTES, MESSAGE_BYTES // room_for - 2)
+    return f'{{"results": [{", ".join(result.as_json(limit) for result in results)}]}}'
+
+
+def _fit(fields: dict[str, Any], limit: int) -> str:
+    while len(text := json.dumps(fields, ensure_ascii=False).encode()) > limit:
         sentences = [k for k in ("error", "reason") if len(str(fields.get(k, ""))) > 1]
         if not sentences:
-            raise ValueError(f"a result of {len(text)} bytes cannot be cut to {RESULT_BYTES}")
+            raise ValueError(f"a result of {len(text)} bytes cannot be cut to {limit}")
         longest = max(sentences, key=lambda k: len(fields[k]))
         fields[longest] = fields[longest][: len(fields[longest]) * 9 // 10 - 1] + "…"
     return text.decode()

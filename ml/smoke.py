@@ -18,7 +18,7 @@ from typing import Any
 
 from ml.build_artefacts import CONTRACT
 from ml.contract import Contract
-from ml.errors import RolloutRefusedError
+from ml.errors import BrokenContractError
 from ml.fingerprint import code_digest, fingerprint
 from ml.job import Job, log
 from ml.ledger import Outcome, once, read_outputs, upstream
@@ -43,11 +43,11 @@ class Reply:
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - whatever the endpoint says
-        """The content as JSON; RolloutRefusedError when it is none."""
+        """The content as JSON; BrokenContractError when it is none."""
         try:
             return json.loads(self.content)
         except ValueError:
-            raise RolloutRefusedError(f"the endpoint answered {self.content[:80]!r}") from None
+            raise BrokenContractError(f"the endpoint answered {self.content[:80]!r}") from None
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def endpoint_of(job: Job) -> Iterator[Endpoint]:
 
 
 def hold_to(contract: Contract, endpoint: Endpoint) -> dict[str, Any]:
-    """Ask everything; return the numbers, or raise RolloutRefusedError with what is not kept."""
+    """Ask everything; return the numbers, or raise BrokenContractError with what is not kept."""
     difference = check_scores(contract, endpoint)
     check_refusals(contract, endpoint)
     check_document(contract, endpoint)
@@ -195,7 +195,7 @@ def time_rows(contract: Contract, endpoint: Endpoint) -> list[float]:
 
 def _insist(kept: bool, otherwise: str) -> None:
     if not kept:
-        raise RolloutRefusedError(
+        raise BrokenContractError(
             f"the deployed model breaks its contract: {otherwise}; "
             "`python -m ml roll-back` gives users the version before"
         )

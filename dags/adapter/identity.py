@@ -24,6 +24,8 @@ class StageRun:
     dag_id: str
     task_id: str
     run_id: str
+    # The verbs that its pod does, this stage's first; none when it is alone.
+    chain: tuple[str, ...] = ()
 
     @property
     def pod_name(self) -> str:
@@ -56,8 +58,9 @@ class StageRun:
 
     def arguments(self, upstream_record: str | None) -> list[str]:
         """Return the arguments of `python -m ml` that start this stage."""
+        verbs = ["chain", *self.chain] if len(self.chain) > 1 else [self.stage]
         first, _, last = self.as_of.rpartition("/")
-        arguments = [self.stage, "--project", self.project, "--as-of", last]
+        arguments = [*verbs, "--project", self.project, "--as-of", last]
         if first:
             days = date.fromisoformat(last) - date.fromisoformat(first)
             arguments += ["--days", str(days.days + 1)]

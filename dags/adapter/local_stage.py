@@ -14,10 +14,11 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from adapter.features import announce
+from adapter.fuse import chain_of, key_of, left_for, preflight
 from adapter.identity import StageRun
 from adapter.links import links_of
 from adapter.outcome import conclude
-from adapter.results import Ending
+from adapter.results import Ending, apart
 from adapter.stages import Stage
 
 _LAST_LINES = 20
@@ -48,7 +49,12 @@ class LocalStageOperator(BaseOperator):
         self.upstream_record = upstream_record
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the stage to its end and return its result."""
+        """Run the stage to its end and return its result; a stage that is done is not run."""
+        left = left_for(self, context)
+        if left:
+            self.log.info("%s was done together with the stage before", self.stage.verb)
+            return self._told(context, left)
+        preflight(self.stage.verb, self.upstream_record)
         run = StageRun(
             project=self.project,
             stage=self.stage.verb,
@@ -56,8 +62,14 @@ class LocalStageOperator(BaseOperator):
             dag_id=self.dag_id,
             task_id=self.task_id,
             run_id=context["run_id"],
+            chain=tuple(stage.verb for stage in chain_of(self)),
         )
-        result = conclude(self.stage.verb, self._ending_of(run), self.log)
+        ending, others = apart(self.stage.verb, self._ending_of(run))
+        for verb, result in others.items():
+            context["ti"].xcom_push(key=key_of(verb), value=result)
+        return self._told(context, conclude(self.stage.verb, ending, self.log))
+
+    def _told(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         announce(self.outlets, context, self.project, self.as_of, result)
         return result
 

@@ -31,7 +31,12 @@ RETRIES: dict[str, Any] = {
     "max_retry_delay": 300,
 }
 
-RESCHEDULED: dict[str, Any] = {"deferrable": False, "mode": "reschedule", "poke_interval": 300}
+RESCHEDULED: dict[str, Any] = {
+    "deferrable": False,
+    "mode": "reschedule",
+    "poke_interval": 300,
+    "timeout": 12 * 3600,
+}
 """How a wait for data holds neither a worker nor the triggerer between two looks."""
 
 

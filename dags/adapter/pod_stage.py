@@ -18,11 +18,12 @@ from pendulum import DateTime
 from urllib3.exceptions import HTTPError
 
 from adapter.features import announce
+from adapter.fuse import chain_of, key_of, left_for, preflight, time_for
 from adapter.identity import StageRun
 from adapter.links import links_of
 from adapter.outcome import conclude
 from adapter.pod_trigger import ENDED, StagePodTrigger, ending_of
-from adapter.results import UNKNOWN_EXIT, Ending
+from adapter.results import UNKNOWN_EXIT, Ending, apart
 from adapter.stages import Stage
 
 _NOT_FOUND = 404
@@ -78,18 +79,33 @@ class StagePodOperator(KubernetesPodOperator):
         **kwargs: Any,
     ) -> None:
         kwargs = {**self.DEFAULTS, "execution_timeout": stage.timeout, **kwargs}
-        limit = kwargs["execution_timeout"]
-        super().__init__(
-            pod_template_file=f"{pods_dir}/{stage.profile}.yaml",
-            active_deadline_seconds=int(limit.total_seconds()) if limit else None,
-            **kwargs,
-        )
+        super().__init__(pod_template_file=f"{pods_dir}/{stage.profile}.yaml", **kwargs)
         self.stage = stage
         self.operator_extra_links = links_of(stage.verb)
         self.project = project
         self.as_of = as_of
         self.upstream_record = upstream_record
         self.patience = patience
+
+    def execute(self, context: Context) -> None:
+        """Start the stage's pod and wait for its end; a stage that is done needs no pod."""
+        left = left_for(self, context)
+        if left:
+            self.log.info("%s was done in the pod of a stage before: no pod", self.stage.verb)
+            self._hand_over(context, left)
+            return
+        preflight(self.stage.verb, self.upstream_record)
+        super().execute(context)
+
+    def _hand_over(self, context: Context, result: dict[str, Any]) -> None:
+        announce(self.outlets, context, self.project, self.as_of, result)
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=result)
+
+    @property
+    def _limit(self) -> datetime.timedelta | None:
+        """How long the pod may take: each of its stages as long as on its own."""
+        alone = self.execution_timeout
+        return None if alone is None else alone + time_for(chain_of(self)[1:])
 
     @cached_property
     def hook(self) -> KubernetesHook:
@@ -108,6 +124,8 @@ class StagePodOperator(KubernetesPodOperator):
             self.labels = run.labels
             self.env_vars = run.environment
             self.arguments = run.arguments(self.upstream_record)
+            limit = self._limit
+            self.active_deadline_seconds = int(limit.total_seconds()) if limit else None
         return super().build_pod_request_obj(context, dry_run=dry_run)
 
     def run_of(self, context: Context) -> StageRun:
@@ -119,6 +137,7 @@ class StagePodOperator(KubernetesPodOperator):
             dag_id=self.dag_id,
             task_id=self.task_id,
             run_id=context["run_id"],
+            chain=tuple(stage.verb for stage in chain_of(self)),
         )
 
     def invoke_defer_method(
@@ -180,9 +199,10 @@ class StagePodOperator(KubernetesPodOperator):
 
     def _deadline(self, context: Context) -> int | None:
         """Return the second at which the task's time is up, counted from its first start."""
-        if self.execution_timeout is None:
+        limit = self._limit
+        if limit is None:
             return None
-        return int((context["ti"].start_date + self.execution_timeout).timestamp())
+        return int((context["ti"].start_date + limit).timestamp())
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> None:
         """Take the stage's log and result over, once its pod has ended."""
@@ -195,9 +215,10 @@ class StagePodOperator(KubernetesPodOperator):
         self._mark_as_read(name, namespace)
         # Without its ending a pod that ended well has left no result, which the next try finds.
         unseen = Ending(0 if event["status"] == "success" else UNKNOWN_EXIT)
-        result = conclude(self.stage.verb, Ending(**ending) if ending else unseen, self.log)
-        announce(self.outlets, context, self.project, self.as_of, result)
-        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=result)
+        own, others = apart(self.stage.verb, Ending(**ending) if ending else unseen)
+        for verb, result in others.items():
+            context["ti"].xcom_push(key=key_of(verb), value=result)
+        self._hand_over(context, conclude(self.stage.verb, own, self.log))
 
     def _after_trouble(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:
         """Let the provider deal with a trigger that timed out or broke.

@@ -57,6 +57,22 @@ def result_of(verb: str, ending: Ending) -> dict[str, Any]:
     return result
 
 
+def apart(verb: str, ending: Ending) -> tuple[Ending, dict[str, dict[str, Any]]]:
+    """Return the ending of a stage that may have shared its pod, and the others' results by verb.
+
+    A stage that is done has ended well, however its pod ended after it.
+    """
+    said = _json_object(ending.message) or {}
+    if not isinstance(said.get("results"), list):
+        return ending, {}
+    by_verb = {str(one.get("stage")): one for one in said["results"] if isinstance(one, dict)}
+    own = by_verb.pop(verb, {})
+    done = {name: one for name, one in by_verb.items() if isinstance(one.get("record"), str)}
+    if isinstance(own.get("record"), str):
+        return Ending(0, json.dumps(own)), done
+    return Ending(ending.exit_code, json.dumps(own) if own else "", ending.reason), {}
+
+
 def _failure(verb: str, ending: Ending) -> StageError:
     said = _json_object(ending.message) or {}
     sentence = said.get("error") or _last_words(ending)

@@ -15,7 +15,7 @@ from ml.artifact import ArtifactManifest, Trained
 from ml.build_artefacts import LARGEST_BYTES, check
 from ml.contract import Contract
 from ml.describe import counts, quantile_edges
-from ml.errors import RolloutRefusedError
+from ml.errors import BrokenContractError
 from ml.record import Record, Stage
 from ml.serving.artefact import ArtefactError
 from ml.smoke import Endpoint, check_document, check_refusals, check_scores, hold_to
@@ -177,26 +177,26 @@ def test_a_model_that_keeps_its_contract_is_measured(
 
 def test_another_version_in_its_place_is_named(contract: Contract, endpoint: Endpoint) -> None:
     later = contract.model_copy(update={"version": "8"})
-    with pytest.raises(RolloutRefusedError, match="version 7 answers in place of version 8"):
+    with pytest.raises(BrokenContractError, match="version 7 answers in place of version 8"):
         check_scores(later, endpoint)
 
 
 def test_scores_that_differ_are_refused(contract: Contract, endpoint: Endpoint) -> None:
     other = [score + 0.01 for score in contract.expected]
-    with pytest.raises(RolloutRefusedError, match=r"a known row scores 0\.01 off"):
+    with pytest.raises(BrokenContractError, match=r"a known row scores 0\.01 off"):
         check_scores(contract.model_copy(update={"expected": other}), endpoint)
 
 
 def test_a_document_about_other_rows_is_refused(contract: Contract, endpoint: Endpoint) -> None:
     check_document(contract, endpoint)
-    with pytest.raises(RolloutRefusedError, match="describes other rows"):
+    with pytest.raises(BrokenContractError, match="describes other rows"):
         check_document(contract.model_copy(update={"row": {"type": "object"}}), endpoint)
 
 
 def test_wrong_input_must_be_the_callers_mistake(contract: Contract, endpoint: Endpoint) -> None:
     check_refusals(contract, endpoint)
     elsewhere = replace(endpoint, project="letters")
-    with pytest.raises(RolloutRefusedError, match="answered with status 404 instead of 422"):
+    with pytest.raises(BrokenContractError, match="answered with status 404 instead of 422"):
         check_refusals(contract, elsewhere)
 
 

@@ -195,5 +195,4 @@ def test_unknown_place_for_stages_is_one_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SLIPWAY_STAGES", "moon")
     errors = DagBag(DAGS).import_errors.values()
     assert len(errors) == len(FILES)
-    for error in errors:
-        assert "SLIPWAY_STAGES is `moon`: set it to `pods` or `local`" in error
+    assert all("SLIPWAY_STAGES is `moon`: set it to `pods` or `local`" in e for e in errors)
