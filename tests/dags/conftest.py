@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).parents[2]
 DAGS = REPO / "dags"
-HOME = Path(tempfile.mkdtemp(prefix="slipway-airflow-"))
+SHM = Path("/dev/shm")  # noqa: S108 - the tests' database is small, and quickest in memory
+HOME = Path(tempfile.mkdtemp(prefix="slipway-airflow-", dir=SHM if SHM.is_dir() else None))
 
 # Airflow reads its configuration when it is first imported, so this comes before any such import.
 os.environ |= {

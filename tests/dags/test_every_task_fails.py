@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 from adapter.identity import StageRun
 from adapter.local_stage import LocalStageOperator
-from adapter.results import Ending
+from adapter.results import LIMIT, Ending
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -87,7 +87,9 @@ class World:
         with failing_by_themselves(dag, [t for t in failing if not verb_of(dag, t)]):
             run = dag.test(logical_date=day)
         self.ended.append((dag.dag_id, f"{day:%Y-%m-%d}", str(run.state)))
-        return str(run.state), worst({(ti.task_id, str(ti.state)) for ti in run.task_instances})
+        return str(run.state), worst(
+            {(ti.task_id, str(ti.state)) for ti in run.get_task_instances()}
+        )
 
     def land(self, day: datetime) -> None:
         """Let the day's data be there."""
@@ -211,3 +213,16 @@ def test_people_were_told_of_every_failed_run(world: World, receiver: Receiver) 
         about = [text for text in told if dag_id in text and day in text]
         assert len(about) == 1, f"{dag_id} of {day} was told {len(about)} times"
         assert about[0].startswith("failure") == (state == "failed"), about[0]
+
+
+def test_no_xcom_of_all_these_runs_is_larger_than_1_kib(world: World) -> None:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    assert world.ended, "run the whole file: this looks at what the tests before have left"
+    with create_session() as session:
+        rows = session.execute(select(XComModel.task_id, XComModel.key, XComModel.value)).all()
+    sizes = {(task_id, key): len(str(value).encode()) for task_id, key, value in rows}
+    assert len(sizes) > len(ALL)
+    assert {name: size for name, size in sizes.items() if size > LIMIT} == {}
