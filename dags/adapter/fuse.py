@@ -45,6 +45,8 @@ def chain_of(task: StageTask) -> tuple[Stage, ...]:
     fuses stages whose pods have different rights.
     """
     group = _group(task)
+    if len(group) == 1:
+        return (task.stage,)
     chain = [task]
     while after := _neighbour(chain[-1].downstream_list, group, upstream=chain[-1].stage.verb):
         chain.append(after)
