@@ -75,7 +75,7 @@ def key_of(verb: str) -> str:
 def _before(task: StageTask) -> Iterator[StageTask]:
     """Yield the tasks of the same group before this one, the nearest first."""
     group = _group(task)
-    while task.stage.upstream:
+    while len(group) > 1 and task.stage.upstream:
         before = _neighbour(task.upstream_list, group, verb=task.stage.upstream)
         if before is None:
             return
