@@ -26,7 +26,7 @@ from tests.dags import canned_stage
 from tests.dags.conftest import DAGS, task_of
 from tests.dags.receivers import Receiver, outbox, start_receiver
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.filterwarnings("default")
 
 FIRST_DAY = datetime(2013, 3, 4, tzinfo=UTC)
 # Which way a run goes; a task that is on none of them is reached by another task's failure.
