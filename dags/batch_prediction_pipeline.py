@@ -10,8 +10,9 @@
 A day appears under `data/<project>/score/` whole or not at all. The same day with the same version
 is not scored again; another version writes beside it.
 
-Runs when a day's features are built. By hand: a `project` and a day `as_of`, or `first` and `last`
-for a range; more than 40 days share pods. A day that has not landed fails the run with its name.
+Runs when features are built, for the days they are of. By hand: a `project` and a day `as_of`, or
+`first` and `last` for a range; more than 40 days share pods. A day that has not landed fails the
+run with its name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from datetime import timedelta
 from adapter.batch import AT_ONCE, DaysOperator, SummaryOperator, range_params
 from adapter.deadlines import late_after
 from adapter.features import on_features
-from adapter.pipeline import AS_OF, PROJECT, RETRIES, Pipeline
+from adapter.pipeline import EVERY_DAY, PROJECT, RETRIES, Pipeline
 from adapter.projects import days_of, project_params
 from airflow.sdk import DAG
 
@@ -42,7 +43,7 @@ with DAG(
     pipeline = Pipeline()
     days = DaysOperator(
         task_id="days",
-        as_of=AS_OF,
+        days=EVERY_DAY,
         first="{{ params.first or '' }}",
         last="{{ params.last or '' }}",
     )

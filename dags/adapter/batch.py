@@ -19,14 +19,17 @@ AT_ONCE = 4
 
 
 class DaysOperator(BaseOperator):
-    """Return the days to score, a list of `YYYY-MM-DD` or, for many, of `first/last`."""
+    """Return the days to score, a list of `YYYY-MM-DD` or, for many, of `first/last`.
 
-    template_fields = ("as_of", "first", "last")
+    `days` are those to score where no range is given, with commas between them.
+    """
+
+    template_fields = ("days", "first", "last")
     ui_color = "#fbe8c8"
 
-    def __init__(self, *, as_of: str, first: str, last: str, **kwargs: Any) -> None:
+    def __init__(self, *, days: str, first: str, last: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.as_of = as_of
+        self.days = days
         self.first = first
         self.last = last
 
@@ -34,11 +37,14 @@ class DaysOperator(BaseOperator):
         """Work out the days; a range that is none fails the run at once."""
         if bool(self.first) != bool(self.last):
             raise AirflowFailException("give both `first` and `last`, or neither: then it is a day")
-        first, last = self.first or self.as_of, self.last or self.as_of
-        parts = partitions(date.fromisoformat(first), date.fromisoformat(last))
+        parts = self._range() if self.first else self.days.split(",")
+        self.log.info("%s to %s in %d parts", parts[0], parts[-1], len(parts))
+        return parts
+
+    def _range(self) -> list[str]:
+        parts = partitions(date.fromisoformat(self.first), date.fromisoformat(self.last))
         if not parts:
-            raise AirflowFailException(f"`first`, {first}, is after `last`, {last}")
-        self.log.info("%s to %s in %d parts", first, last, len(parts))
+            raise AirflowFailException(f"`first`, {self.first}, is after `last`, {self.last}")
         return parts
 
 

@@ -13,13 +13,16 @@ from adapter.settings import Place, Settings
 from adapter.stages import POOL, STAGES
 
 PROJECT = "{{ params.project }}"
-# The newest of the days whose features started the run, where it was features that did.
+# The days whose features started the run, where it was features that did; oldest first.
 _BUILT = (
-    "((triggering_asset_events.values() | sum(start=[]) | map(attribute='extra')"
-    " | map(attribute='as_of', default='') | list or ['']) | max)"
+    "(triggering_asset_events.values() | sum(start=[]) | map(attribute='extra')"
+    " | map(attribute='as_of', default='') | select | unique | sort)"
 )
 _OWN = "((dag_run.logical_date or dag_run.run_after) | ds)"
-AS_OF = f"{{{{ params.as_of or {_BUILT} or {_OWN} }}}}"
+AS_OF = f"{{{{ params.as_of or ({_BUILT} or ['']) | last or {_OWN} }}}}"
+"""The run's day; the newest where several days' features have started it together."""
+EVERY_DAY = f"{{{{ params.as_of or {_BUILT} | join(',') or {_OWN} }}}}"
+"""All of those days, with commas between them."""
 ONE_DAY = f"{AS_OF}/{AS_OF}"
 """That day alone, for a stage that would take the days before it too."""
 RETRIES: dict[str, Any] = {

@@ -63,17 +63,17 @@ class Bench:
             made = select(DagRun).where(DagRun.run_type == "asset_triggered")
             return list(active.scalars(made.order_by(DagRun.dag_id)))
 
-    def run(self, run_id: str) -> str:
-        """Run the tasks of a training run that the scheduler has made; return its state."""
+    def run(self, run_id: str, dag_id: str = TRAINING) -> str:
+        """Run the tasks of a run that the scheduler has made; return its state."""
         from airflow.models.dagrun import DagRun
         from airflow.sdk.definitions.dag import _run_task
         from airflow.utils.state import TaskInstanceState
         from sqlalchemy import select
 
-        dag = load_dag(TRAINING)
+        dag = load_dag(dag_id)
         with session() as active:
-            run = active.scalars(select(DagRun).filter_by(run_id=run_id, dag_id=TRAINING)).one()
-            run.dag = serialized(TRAINING, active)
+            run = active.scalars(select(DagRun).filter_by(run_id=run_id, dag_id=dag_id)).one()
+            run.dag = serialized(dag_id, active)
             run.state = "running"
             while run.state == "running":
                 ready, _ = run.update_state(session=active)
@@ -194,6 +194,18 @@ def test_days_that_are_built_at_once_start_one_training_for_the_newest(bench: Be
     bench.calls_file.unlink()
     bench.run(made[0].run_id)
     assert bench.calls[0] == "ingest --project flights --as-of 2013-03-06"
+
+
+def test_days_that_are_built_at_once_are_all_scored(bench: Bench) -> None:
+    for day in ("2013-03-06", "2013-03-05"):
+        bench.land(day)
+        bench.build(day)
+    (made,) = [run for run in bench.schedule() if run.dag_id == BATCH]
+    bench.calls_file.unlink()
+    assert bench.run(made.run_id, BATCH) == "success"
+    scored = [call for call in bench.calls if call.startswith("score ")]
+    days = [call.split("--as-of ")[1].split()[0] for call in scored]
+    assert sorted(days) == ["2013-03-05", "2013-03-06"]
 
 
 def test_features_of_another_project_start_nothing_of_this_one(
