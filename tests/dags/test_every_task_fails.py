@@ -167,7 +167,10 @@ def fail(world: World, dag: DAG, task_id: str) -> tuple[str, dict[str, str]]:
     """Run the DAG so that the task is reached, and fails."""
     before = sorted(dag.get_task(task_id).get_flat_relative_ids(upstream=True))
     others = [other for other in before if verb_of(dag, other)][:1]
-    for way, also in [(way, ()) for way in WAYS] + [(WAYS[0], (other,)) for other in others]:
+    alone: list[tuple[dict[str, str], tuple[str, ...]]] = [(way, ()) for way in WAYS]
+    along: list[tuple[dict[str, str], tuple[str, ...]]] = [(WAYS[0], (o,)) for o in others]
+    after_failure = task_of(dag, task_id).trigger_rule == "one_failed"
+    for way, also in along if after_failure else alone + along:
         state, states = world.run(dag, way, task_id, *also)
         if states[task_id] == "failed":
             return state, states
