@@ -118,6 +118,7 @@ def reached(timeout_s: float = 180) -> dict[str, set[str]]:
             return {
                 name.removeprefix("probe-"): set(kubectl("logs", name).split()) for name in phases
             }
-        assert "Failed" not in phases.values(), phases
+        failed = [pod["status"] for pod in pods if pod["status"]["phase"] == "Failed"]
+        assert not failed, failed
         time.sleep(1)
     raise AssertionError(f"probes did not finish in {timeout_s:.0f} s: {phases}")
