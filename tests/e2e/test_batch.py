@@ -134,8 +134,8 @@ def test_a_day_that_has_not_landed_fails_with_its_name(client: Airflow) -> None:
     assert finished(client, BATCH, run_id) == "failed"
     found = states(client, BATCH, run_id)
     assert (found["score[0]"], found["summarise[-1]"]) == ("failed", "upstream_failed")
-    path = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/score/0"
-    log = json.dumps(client.get(f"{path}/logs/1", full_content="true")["content"])
+    path = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/score/logs/1"
+    log = json.dumps(client.get(path, map_index=0, full_content="true")["content"])
     assert "no partition has landed for 2013-11-30" in log
     assert records("flights", "score", "2013-11-30") == []
 
