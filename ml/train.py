@@ -21,7 +21,7 @@ from ml.project import Project, load_code, read_project
 from ml.record import Output, Record, Result, Stage
 from ml.split import HOLDOUT, TRAIN
 from ml.tables import from_parquet
-from ml.tracking import connected, experiment_id, run_tags
+from ml.tracking import connected, experiment_id, run_tags, upsert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ def _log(job: Job, client: "MlflowClient", lesson: "Lesson", key: str) -> dict[s
             _dataset(job.project, part, lesson.data.outputs[part], schema)
             for part in (TRAIN, HOLDOUT)
         ]
-        client.log_inputs(active.info.run_id, inputs)
+        upsert(lambda: client.log_inputs(active.info.run_id, inputs))
     return {"run_id": active.info.run_id, "model_id": model_id}
 
 

@@ -13,6 +13,14 @@ from tests.code.workshop import Workshop
 MIGRATE = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).search_registered_models()"
 
 
+@pytest.fixture(autouse=True)
+def _own_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back the servers that a test names, as MLflow hands them on by the environment."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")  # so that it is known to be put back
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, migrated once as that takes seconds."""

@@ -117,7 +117,8 @@ class Production:
     @property
     def client(self) -> MlflowClient:
         """MLflow, as a person would ask it."""
-        return MlflowClient(f"sqlite:///{self.database}")
+        uri = f"sqlite:///{self.database}"
+        return MlflowClient(uri, registry_uri=uri)
 
     def runs(self) -> list[Run]:
         """The runs of the monitoring experiment, by name."""

@@ -29,7 +29,8 @@ ALL = [str(stage) for stage in TRAINING]
 
 
 def client(workshop: Workshop) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{workshop.folder}/local/mlflow.db")
+    uri = f"sqlite:///{workshop.folder}/local/mlflow.db"
+    return MlflowClient(uri, registry_uri=uri)
 
 
 def versions(workshop: Workshop) -> list[ModelVersion]:

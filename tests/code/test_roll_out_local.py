@@ -53,7 +53,8 @@ class Laptop:
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Laptop:
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri, registry_uri=uri)
     client.create_registered_model("parcels")
     models = [publish(tmp_path, seed=seed) for seed in range(2)]
     return Laptop(tmp_path, LocalTarget(tmp_path / "serving"), client, models)

@@ -20,7 +20,8 @@ ROUNDS = 12
 
 @pytest.fixture
 def client(tmp_path: Path) -> MlflowClient:
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri, registry_uri=uri)
     client.create_registered_model("parcels")
     client.create_model_version("parcels", source=tmp_path.as_uri())
     return client
