@@ -84,7 +84,6 @@ def test_one_pod_a_day_and_a_few_at_once(dag: DAG) -> None:
     one = score.unmap({"as_of": "2013-03-04"})
     assert one.task_type == "StagePodOperator"
     assert one.execution_timeout == STAGES["score"].timeout
-    assert one.active_deadline_seconds == STAGES["score"].timeout.total_seconds()
     assert (one.as_of, one.project) == ("2013-03-04", "{{ params.project }}")
     assert one.pod_template_file.endswith("/data.yaml")
 
