@@ -184,10 +184,21 @@ def test_where_a_scheduler_runs_a_paused_training_pipeline_is_red(
     start = task_of(bench.dag, "start_training")
     assert not start.fail_when_dag_is_paused
     monkeypatch.setattr(start, "fail_when_dag_is_paused", True)
+    pause(start.trigger_dag_id)
     bench.tell(monitored="retrain")
     states = bench.run()
     assert (states["start_training"], states["run"]) == ("failed", "failed")
     assert bench.trainings == {}
+
+
+def pause(dag_id: str) -> None:
+    """Pause a DAG, as a test before this one may have let it run."""
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as active:
+        active.execute(update(DagModel).filter_by(dag_id=dag_id).values(is_paused=True))
 
 
 def test_pods_are_started_only_where_training_is_not_paused(
