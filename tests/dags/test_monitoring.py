@@ -68,6 +68,8 @@ def bench(
     bench = Bench(load_dag(DAG_ID), tmp_path / "calls", monkeypatch)
     bench.calls_file.touch()
     bench.tell(calls=str(bench.calls_file), decision="deploy", fault_code="3")
+    # Tests of other files train in the same database, and leave their runs.
+    forget_trainings()
     yield bench
     forget_trainings()
 
