@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from k8s.toolchain.align import precedence
+
 REPO = Path(__file__).parents[2]
 TOOLCHAIN = REPO / "k8s" / "toolchain"
 LOCKS = sorted(TOOLCHAIN.glob("*/go.mod"))
+APART = {"calico", "runc"}
 
 
 def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -24,6 +27,24 @@ def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def required(lock: Path) -> dict[str, str]:
+    """Return what a go.mod requires, without reading its `replace` lines."""
+    text = re.sub(r"replace (\(.*?^\)|.*$)", "", lock.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return dict(re.findall(r"^\s+([\w.~/-]+\.[\w.~/-]+) (v\S+)", text, flags=re.MULTILINE))
+
+
+def test_locks_share_the_versions_of_what_they_share() -> None:
+    found: dict[str, dict[str, list[str]]] = {}
+    for lock in LOCKS:
+        if lock.parent.name in APART:
+            continue
+        for module, version in required(lock).items():
+            found.setdefault(module, {}).setdefault(version, []).append(lock.parent.name)
+    apart = {module: versions for module, versions in found.items() if len(versions) > 1}
+    assert len(found) > 100
+    assert not apart, "run: python k8s/toolchain/align.py"
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.parent.name)
@@ -47,6 +68,11 @@ def test_unknown_tool_is_named_and_nothing_is_built(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no tool 'kubeclt'; there are: containerd")
     assert not list(tmp_path.iterdir())
+
+
+def test_semver_order() -> None:
+    mixed = ["v1.10.0", "v1.9.1", "v1.10.0-rc.1", "v0.0.0-20240102030405-aaaaaaaaaaaa"]
+    assert sorted(mixed, key=precedence) == [mixed[3], mixed[1], mixed[2], mixed[0]]
 
 
 def test_environment_is_for_a_shell_to_evaluate(tmp_path: Path) -> None:
