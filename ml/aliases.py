@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+TAG_SHA256 = "slipway.sha256"
+
+
 class Alias(StrEnum):
     """What a version can be known as; one version per name."""
 
@@ -26,6 +29,9 @@ class Aliases(Protocol):
 
     def point(self, project: str, alias: Alias, version: str | None) -> None:
         """Give the name to a version, or to none."""
+
+    def digest(self, project: str, version: str) -> str:
+        """The sha256 of a version's model, "" when the version does not say."""
 
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         """Write tags on a version."""
@@ -49,6 +55,10 @@ class MlflowAliases:
             self._client.delete_registered_model_alias(project, alias)
         else:
             self._client.set_registered_model_alias(project, alias, version)
+
+    def digest(self, project: str, version: str) -> str:
+        """The sha256 of a version's model, "" when the version does not say."""
+        return str(self._client.get_model_version(project, version).tags.get(TAG_SHA256, ""))
 
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         """Write tags on a version."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ml.aliases import Alias, Aliases
 from ml.errors import BadInputError, RolloutRefusedError, StageError
@@ -73,6 +73,8 @@ class RollOut:
     def carry_out(self, release: Release) -> Status:
         """Roll the release out, or find that it is already; RolloutRefusedError if it is bad.
 
+        BadInputError when another version has become champion since it was compared.
+
         After any error users reach what they reached before, and the aliases are as they were.
         """
         with self.target.hold(release.project):
@@ -81,6 +83,7 @@ class RollOut:
             if champion == release.version and self._is_served(release, view):
                 self.say(f"version {release.version} is champion and healthy: nothing to do")
                 return Status.SKIPPED
+            self._insist_on_comparison(release, champion)
             plan = make_plan(view, release, confirmed=champion == release.version)
             try:
                 self._go(release, plan, champion)
@@ -101,6 +104,21 @@ class RollOut:
             self.target.select(release.project, view.live.other)
             return self.target.view(release.project)
         return view
+
+    def _insist_on_comparison(self, release: Release, champion: str | None) -> None:
+        """Refuse what was compared with a champion of before: the present one may be better."""
+        if release.rival is None or champion in (None, release.version):
+            return
+        if self.aliases.digest(release.project, champion) == release.rival:
+            return
+        reason = (
+            f"version {champion} has become champion since it was compared: "
+            "run its day again, and it is compared with that"
+        )
+        self.remark(release, "failed", reason)
+        raise BadInputError(
+            f"version {release.version} of {release.project} was not rolled out: {reason}"
+        )
 
     def _is_served(self, release: Release, view: View) -> bool:
         if view.live is None:
@@ -272,7 +290,8 @@ def _registered(job: Job) -> tuple[Release, Record]:
     if facts["decision"] != "deploy":
         raise BadInputError(f"the gate refused version {facts['version']}: {facts['reason']}")
     version, uri, digest = str(facts["version"]), str(facts["artifact"]), str(facts["sha256"])
-    return read_release(job.project, version, uri, digest), record
+    release = read_release(job.project, version, uri, digest)
+    return replace(release, rival=facts.get("rival")), record
 
 
 def read_release(project: str, version: str, uri: str, sha256: str) -> Release:

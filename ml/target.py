@@ -39,7 +39,11 @@ class UnansweredError(TargetError):
 
 @dataclass(frozen=True)
 class Release:
-    """One registered version, pinned to its bytes, with predictions it must repeat."""
+    """One registered version, pinned to its bytes, with predictions it must repeat.
+
+    `rival` is the sha256 of the champion that the gate compared it with, "" when there was none,
+    and None when no gate is asked.
+    """
 
     project: str
     version: str
@@ -47,6 +51,7 @@ class Release:
     sha256: str
     sample: Sequence[Row]
     expected: Sequence[float]
+    rival: str | None = None
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,10 @@ class MemoryAliases:
             self.names[alias] = version
         self._fail(f"point {alias} {version}", "after")
 
+    def digest(self, project: str, version: str) -> str:
+        assert project == "parcels"
+        return release(version).sha256
+
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         assert project == "parcels"
         self._fail("remark", "before")

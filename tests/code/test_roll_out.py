@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -24,7 +24,7 @@ class World:
     said: list[str] = field(default_factory=list)
     now: float = 0.0
 
-    def roll_out(self, version: str) -> Status:
+    def roll_out(self, version: str, compared_with: str | None = None) -> Status:
         machine = RollOut(
             self.target,
             self.aliases,
@@ -33,7 +33,8 @@ class World:
             clock=self._tick,
             sleep=self._sleep,
         )
-        return machine.carry_out(release(version))
+        rival = release(compared_with).sha256 if compared_with else compared_with
+        return machine.carry_out(replace(release(version), rival=rival))
 
     def refused(self, version: str) -> str:
         with pytest.raises(RolloutRefusedError) as caught:
@@ -92,6 +93,28 @@ def test_the_champion_again_changes_nothing(world: World) -> None:
     assert world.roll_out("2") is Status.SKIPPED
     assert (world.target.selections, world.target.deploys) == ([], [])
     assert world.aliases.names == {Alias.CHAMPION: "2", Alias.PREVIOUS: "1"}
+
+
+def test_what_was_compared_with_a_champion_of_before_is_not_rolled_out(world: World) -> None:
+    world.roll_out("2", compared_with="1")
+    with pytest.raises(BadInputError, match=r"version 2 has become champion .* run its day again"):
+        world.roll_out("3", compared_with="1")
+    assert world.target.users_get() == "2"
+    assert world.aliases.names == {Alias.CHAMPION: "2", Alias.PREVIOUS: "1"}
+    assert world.aliases.remarks["3"]["slipway.rollout"] == "failed"
+
+
+def test_what_was_compared_with_nothing_is_not_rolled_out_over_a_champion(world: World) -> None:
+    with pytest.raises(BadInputError, match="version 1 has become champion"):
+        world.roll_out("2", compared_with="")
+    assert world.target.users_get() == "1"
+
+
+def test_the_champion_itself_is_rolled_out_again_whatever_it_was_compared_with(
+    world: World,
+) -> None:
+    world.roll_out("2", compared_with="1")
+    assert world.roll_out("2", compared_with="1") is Status.SKIPPED
 
 
 def test_a_champion_that_is_gone_is_served_again(world: World) -> None:
