@@ -9,10 +9,12 @@ Whenever a day's features have been built (by `etl_feature_engineering`), for th
 3. **decide_deployment** follows that decision. `deploy`: **roll_out** starts the candidate beside
    the champion, checks it with real predictions, and only then sends users to it. `refuse`:
    **keep_champion** says why. A project with `approval: true` has it ask a person before `deploy`:
-   answer under Required Actions; a no, or no answer, keeps the champion.
+   answer under Required Actions; a no, or no answer, keeps the champion. What was compared with a
+   champion that has been replaced since is not rolled out: run the day again.
 
-Any failed task makes the run red. Running a day again does no work twice: a stage that finds its
-result from before returns it.
+Any failed task makes the run red. Features of a day before the project's first whole window of
+days start a run that is skipped: there is nothing to train on yet. Running a day again does no work
+twice: a stage that finds its result from before returns it.
 
 Trigger it by hand with a `project` and a day, `as_of`, or run it for days of the past with
 `airflow backfill create`. Without `as_of` the day is that of the features, or the logical date.
@@ -27,6 +29,7 @@ from adapter.features import on_features
 from adapter.gate import DecisionBranchOperator, KeepChampionOperator
 from adapter.pipeline import RETRIES, Pipeline
 from adapter.projects import days_of, project_params
+from adapter.window import WindowSensor
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
@@ -45,7 +48,7 @@ with DAG(
     tags=["training", "mlflow", "serving"],
 ):
     pipeline = Pipeline()
-    waiting = pipeline.wait_for_partition(timeout=timedelta(hours=12))
+    waiting = pipeline.wait_for_partition(WindowSensor, timeout=timedelta(hours=12))
 
     with TaskGroup("data_preparation") as data_preparation:
         pipeline.stage("ingest")

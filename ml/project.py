@@ -113,6 +113,11 @@ class Days(Strict):
             raise ValueError(f"holdout ({self.holdout}) must be below window ({self.window})")
         return self
 
+    @property
+    def first_model(self) -> date | None:
+        """The first day with a whole window of days up to it; None when the first day is open."""
+        return self.start and self.start + timedelta(days=self.window - 1)
+
     def until(self, as_of: date, count: int | None = None) -> list[date]:
         """List `count` days, by default the window's, oldest first, `as_of` the last."""
         return [as_of - timedelta(days=back) for back in reversed(range(count or self.window))]

@@ -50,9 +50,11 @@ class Pipeline:
         self.settings = Settings.read()
         self._tasks: dict[str, BaseOperator] = {}
 
-    def wait_for_partition(self, **kwargs: Any) -> PartitionSensor:
+    def wait_for_partition(
+        self, sensor: type[PartitionSensor] = PartitionSensor, **kwargs: Any
+    ) -> PartitionSensor:
         """Make the task that waits until the day's data has landed."""
-        return PartitionSensor(
+        return sensor(
             landing_url=self.settings.landing_url,
             project=PROJECT,
             as_of=AS_OF,

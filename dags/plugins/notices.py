@@ -85,6 +85,11 @@ class RunEnd:
         """Return the tasks that failed, the first one first."""
         return [task for task in self._in_order() if task.state == "failed"]
 
+    @property
+    def idle(self) -> bool:
+        """Return whether there was nothing to do: not one task ran."""
+        return bool(self.tasks) and all(task.state == "skipped" for task in self.tasks)
+
     def last_said(self, key: str) -> Mapping[str, Any]:
         """Return what the last task with a word on `key` returned; empty when there is none."""
         found = [task.said for task in self._in_order() if task.said.get(key) is not None]

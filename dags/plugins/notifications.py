@@ -212,8 +212,11 @@ class Notifications:
         end = (dag_run.id, dag_run.created_at, dag_run.clear_number, succeeded)
         if settings is None or end in self._told:
             return
-        notice = notice_of(run_end(dag_run, cause, succeeded=succeeded), settings.places)
+        run = run_end(dag_run, cause, succeeded=succeeded)
         self._told.append(end)
+        if run.idle:
+            return
+        notice = notice_of(run, settings.places)
         if notice.event in settings.events:
             self.outbox.put(notice, settings.file)
 

@@ -69,17 +69,17 @@ class Bench:
             made = select(DagRun).where(DagRun.run_type == "asset_triggered")
             return list(active.scalars(made.order_by(DagRun.dag_id)))
 
-    def run(self, run_id: str, dag_id: str = TRAINING) -> str:
-        """Run the tasks of a run that the scheduler has made; return its state."""
+    def run(self, run_id: str) -> str:
+        """Run the tasks of a training run that the scheduler has made; return its state."""
         from airflow.models.dagrun import DagRun
         from airflow.sdk.definitions.dag import _run_task
         from airflow.utils.state import TaskInstanceState
         from sqlalchemy import select
 
-        dag = load_dag(dag_id)
+        dag = load_dag(TRAINING)
         with session() as active:
-            run = active.scalars(select(DagRun).filter_by(run_id=run_id, dag_id=dag_id)).one()
-            run.dag = serialized(dag_id, active)
+            run = active.scalars(select(DagRun).filter_by(run_id=run_id, dag_id=TRAINING)).one()
+            run.dag = serialized(TRAINING, active)
             run.state = "running"
             while run.state == "running":
                 ready, _ = run.update_state(session=active)
@@ -192,6 +192,25 @@ def events() -> list[dict[str, Any]]:
     with session() as active:
         found = active.scalars(select(AssetEvent).order_by(AssetEvent.id.desc()).limit(1))
         return [{"name": e.asset.name, "uri": e.asset.uri, "extra": e.extra} for e in found]
+
+
+def test_features_of_a_day_without_a_whole_window_before_it_train_nothing(bench: Bench) -> None:
+    """The example project's days start on 2013-01-01, and a model takes sixty."""
+    bench.land("2013-02-28")
+    bench.build("2013-02-28")
+    (training,) = [run for run in bench.schedule() if run.dag_id == TRAINING]
+    bench.calls_file.write_text("")
+    assert bench.run(training.run_id) == "success"
+    assert bench.calls == []
+
+
+def test_a_training_that_somebody_asks_for_is_not_skipped(bench: Bench) -> None:
+    bench.land("2013-02-28")
+    run = load_dag(TRAINING).test(logical_date=datetime(2013, 2, 28, tzinfo=UTC))
+    assert {ti.state for ti in run.get_task_instances() if ti.task_id == "wait_for_partition"} == {
+        "success"
+    }
+    assert bench.calls[0] == "ingest --project flights --as-of 2013-02-28"
 
 
 def test_days_that_are_built_at_once_start_one_training_for_the_newest(bench: Bench) -> None:

@@ -128,6 +128,13 @@ CASES = {
 }
 
 
+def test_a_run_in_which_nothing_ran_is_idle() -> None:
+    skipped = task("wait", 1, "skipped")
+    assert run(skipped, task("fin", 1, "skipped")).idle
+    assert not run(skipped, task("fin", 1)).idle
+    assert not run().idle
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_end_of_a_run_is_one_event_with_a_reason(case: str) -> None:
     ended, event, reason = CASES[case]
