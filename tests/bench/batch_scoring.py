@@ -1,29 +1,35 @@
-"""How fast a year of days is scored: rows per second and core, and the most memory it takes.
+"""How fast a year of days is scored: rows per second and core, and the most memory its pod takes.
 
-    python -m tests.bench.batch_scoring [--first DAY] [--last DAY] [--folder FOLDER] [--json]
+    python -m tests.bench.batch_scoring [--first DAY] [--last DAY] [--json]
 
-Lands the example project's days in a folder of its own, trains a model on the first of them,
-builds every day's features as the ETL does, and then scores the days in one process, as one pod
-would. Measured is the scoring alone. Rows per second and core are rows by seconds of CPU time.
+Needs a running release. Adds the tests' project `flights_year`, which is `flights` under another
+name, lands its days, trains a champion on the first of them, and builds every day's features as the
+ETL does. Then one pod scores all the days. Measured is that pod alone, by its own log: rows per
+second and core are rows by seconds of CPU time, starting Python and loading the model included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-REPO = Path(__file__).parents[2]
-PROJECT = "flights"
+from k8s.access import AccessError, airflow
+from k8s.demo import Clock, land
+from k8s.stage_pod import Ending, create, ending_of, manifest
+from tests.e2e.release import add_project, finished_run, keys, object_store, train_when_known
+
+PROJECT = "flights_year"
 FIRST, LAST, TRAINED = date(2013, 1, 1), date(2013, 12, 30), date(2013, 3, 1)
+STAGE_TIMEOUT_S = 1800
+AT_ONCE = 1000
+"""As many objects as one request may remove."""
 
 
 @dataclass(frozen=True)
@@ -43,85 +49,93 @@ class Scoring:
         return self.rows / self.cpu_seconds
 
 
-def measure(folder: Path, first: date = FIRST, last: date = LAST) -> list[Scoring]:
-    """Score the days, then ask for them again; each is a process of its own."""
-    prepare(folder, first, last)
-    ml(folder, "pin-champion", "--as-of", str(last))
-    pinned = result(folder)["record"]
-    days = ("--days", str((last - first).days + 1))
-    one = (folder, "score", "--as-of", str(last), "--upstream", pinned)
+def measure(first: date = FIRST, last: date = LAST) -> list[Scoring]:
+    """Score one day, all of them, and all of them again; each time in a pod of its own."""
+    clock = Clock(time.monotonic())
+    prepare(clock, first, last)
+    forget_scores()
+    pinned = str(stage("pin_champion", last).result["record"])
+    days = str((last - first).days + 1)
+    clock.say(f"scoring {days} days")
     return [
-        timed("one day", *one),
-        timed("every day", *one, *days),
-        timed("every day again, which finds them", *one, *days),
+        timed("one day", last, "--upstream", pinned),
+        timed("every day", last, "--upstream", pinned, "--days", days),
+        timed("every day again, which finds them", last, "--upstream", pinned, "--days", days),
     ]
 
 
-def prepare(folder: Path, first: date, last: date) -> None:
+def prepare(clock: Clock, first: date, last: date) -> None:
     """Land the days, train a champion and build all features, unless that was done before."""
-    ml(folder, "land", "--from", str(first), "--to", str(last))
-    ml(folder, "run", "--as-of", str(TRAINED))
-    ml(folder, "ingest", "--as-of", str(last), "--days", str((last - first).days + 1))
-    for stage in ("validate", "build-features"):
-        ml(folder, stage, "--as-of", str(last), "--upstream", result(folder)["record"])
+    with tempfile.TemporaryDirectory() as folder:
+        add_project(PROJECT, Path(folder))
+    land(clock, PROJECT, str(first), str(last))
+    with airflow() as client:
+        run_id = train_when_known(client, PROJECT, str(TRAINED), "bench")
+        if finished_run(client, run_id, STAGE_TIMEOUT_S) != "success":
+            raise AccessError(f"the training run {run_id} failed; `make ui` shows why")
+    clock.say("building the features of every day")
+    done = stage("ingest", last, "--days", str((last - first).days + 1))
+    for verb in ("validate", "build_features"):
+        done = stage(verb, last, "--upstream", str(done.result["record"]))
 
 
-def ml(folder: Path, *arguments: str) -> str:
-    """Run `python -m ml` on files in the folder; return what it printed."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY_", "MLFLOW_"))}
-    ours = {"PYTHONPATH": str(REPO), "SLIPWAY_RESULT_PATH": str(folder / "result.json")}
-    command = [sys.executable, "-m", "ml", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=kept | ours, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr or done.stdout}")
-    return done.stdout
+def forget_scores() -> None:
+    """Remove what an earlier measurement scored: it would be found, and nothing be measured."""
+    found = keys("data", f"{PROJECT}/score/")
+    with object_store() as client:
+        for start in range(0, len(found), AT_ONCE):
+            batch = [{"Key": key} for key in found[start : start + AT_ONCE]]
+            client.delete_objects(Bucket="data", Delete={"Objects": batch})
 
 
-def result(folder: Path) -> dict[str, Any]:
-    """Return what the last stage told its caller."""
-    return dict(json.loads((folder / "result.json").read_text()))
+def stage(verb: str, day: date, *options: str) -> Ending:
+    """Run a stage in a pod as a DAG would; AccessError when it fails."""
+    arguments = [verb.replace("_", "-"), "--project", PROJECT, "--as-of", str(day), *options]
+    name = create(manifest(verb, PROJECT, arguments))
+    ending = ending_of(name, STAGE_TIMEOUT_S)
+    if ending.phase != "Succeeded":
+        raise AccessError(f"{verb} failed: {ending.last_line} (pod {name})")
+    return ending
 
 
-def timed(what: str, folder: Path, *arguments: str) -> Scoring:
+def timed(what: str, day: date, *options: str) -> Scoring:
     """Score, and read from the stage's own log what it has needed."""
-    said = ml(folder, *arguments)
-    used = re.search(r"t=([\d.]+)s took ([\d.]+) s of CPU and at most (\d+) MiB", said)
+    ending = stage("score", day, *options)
+    used = re.search(r"t=([\d.]+)s took ([\d.]+) s of CPU and at most (\d+) MiB", ending.log)
     if used is None:
-        raise RuntimeError(f"the log does not say what was used: {said[-500:]}")
-    told = result(folder)
+        raise AccessError(f"the log does not say what was used: {ending.log[-500:]}")
     return Scoring(
         what=what,
-        days=told["days"],
-        rows=told["rows"],
+        days=ending.result["days"],
+        rows=ending.result["rows"],
         cpu_seconds=float(used[2]),
         seconds=float(used[1]),
         peak_mib=int(used[3]),
     )
 
 
-def main() -> None:
+def main() -> int:
     """Print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--first", type=date.fromisoformat, default=FIRST)
     parser.add_argument("--last", type=date.fromisoformat, default=LAST)
-    parser.add_argument("--folder", type=Path, help="kept, so that a second call is quick")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = (given.folder or Path(name)).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        found = measure(folder, given.first, given.last)
+    try:
+        found = measure(given.first, given.last)
+    except AccessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if given.json:
         print(json.dumps([asdict(one) for one in found]))
-        return
+        return 0
     for one in found:
         print(
             f"{one.what:<34} {one.days:4} days {one.rows:7} rows {one.seconds:6.1f} s"
             f" {one.cpu_seconds:6.1f} s CPU {one.per_core:7.0f} rows/s/core {one.peak_mib:4} MiB"
         )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import batch_scoring, footprint, stage_overhead
+from k8s.demo import AS_OF
+from tests.bench import batch_scoring, footprint, fused_stages, stage_overhead
 
 REPO = Path(__file__).parents[2]
 TARGET = REPO / "docs" / "benchmarks.md"
@@ -51,8 +51,7 @@ def overhead() -> str:
 
 def scoring() -> str:
     """Return the table of what scoring a year of days takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = batch_scoring.measure(Path(folder))
+    found = batch_scoring.measure()
     head = ("scored", "days", "rows", "time", "CPU time", "rows per second and core", "most memory")
     rows: list[tuple[str, ...]] = [
         (
@@ -64,8 +63,18 @@ def scoring() -> str:
     return table(head, rows)
 
 
+def fused() -> str:
+    """Return the table of a training's time with a pod for every stage, and with two pods."""
+    found = fused_stages.measure(AS_OF)
+    rows: list[tuple[str, ...]] = [
+        (one.way, f"{one.seconds:.1f} s", str(one.pods)) for one in found
+    ]
+    return table(("stages", "whole run", "pods"), rows)
+
+
 def page() -> str:
-    """Return the whole page."""
+    """Return the whole page; memory comes first, as long as nothing has been added to measure."""
+    idle = memory()
     return f"""# Benchmarks
 
 Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; not edited by hand. Machine:
@@ -86,16 +95,23 @@ running.
 
 {overhead()}
 
+## Stages that share a pod
+
+A whole run of `ml_training_pipeline` in which every stage finds its work done, so that what differs
+is launching; twice each way. `fuse` in a project's YAML decides.
+
+{fused()}
+
 ## Scoring whole days
 
-The example project's year, scored in one process as one pod of `batch_prediction_pipeline` does
-it, on files of this machine. Starting the process and loading the model are part of the time.
+The example project's year, scored by one pod as `batch_prediction_pipeline` starts them. Starting
+Python and loading the model are part of the time.
 
 {scoring()}
 
 ## Memory of the idle release
 
-{memory()}
+{idle}
 """
 
 
