@@ -9,6 +9,8 @@ PYTHON := .venv/bin/python
 PROJECT ?= flights
 # Puts the container engine, kind, kubectl and helm on PATH, whichever ones `make up` found or built.
 CLUSTER := eval "$$(k8s/env)" &&
+# Tests without a cluster run a file to a core; the ones on it share the release and run one by one.
+AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 ##@ Use
 .PHONY: demo
@@ -49,13 +51,13 @@ clean-cache: down ## remove the cache of built tools and images too
 test: .venv ## run every test, the ones on the kind cluster included
 	$(MAKE) lint
 	k8s/toolchain/build helm
-	$(CLUSTER) $(PYTHON) -m pytest -m "not e2e"
+	$(CLUSTER) $(PYTHON) -m pytest $(AT_ONCE) -m "not e2e"
 	$(MAKE) up
 	$(CLUSTER) $(PYTHON) -m pytest -m e2e
 
 .PHONY: check
 check: lint ## lint, types and the tests that need no cluster
-	$(CLUSTER) $(PYTHON) -m pytest -m "not e2e"
+	$(CLUSTER) $(PYTHON) -m pytest $(AT_ONCE) -m "not e2e"
 
 .PHONY: lint
 lint: .venv ## style, types, and generated files that are out of date
