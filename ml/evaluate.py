@@ -12,6 +12,7 @@ import polars as pl
 
 from ml.artifact import ArtifactManifest, Trained
 from ml.errors import BadInputError, StageError
+from ml.evaluation import EVALUATION
 from ml.fingerprint import code_digest, fingerprint, versions
 from ml.frames import as_rows
 from ml.job import Job, log
@@ -168,7 +169,7 @@ def _work(
     facts = _facts(verdict, measured, current, trained, rival, holdout.height)
     report = json.dumps(facts | {"measured": asdict(measured)}, indent=1).encode()
     output = publish(job.stores.data, folder, "evaluation.json", report, None)
-    return Outcome({"evaluation": output}, facts)
+    return Outcome({EVALUATION: output}, facts)
 
 
 def _facts(

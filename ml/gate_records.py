@@ -1,10 +1,10 @@
 """How good each version was when the gate let it through, from the records of that day."""
 
-import json
 from typing import TYPE_CHECKING
 
+from ml.evaluation import measured
 from ml.job import Job
-from ml.ledger import RECORD, read_outputs, read_record
+from ml.ledger import read_record, records_in
 from ml.metrics import Interval
 from ml.monitoring import GateRecord, Model
 from ml.record import Record, Stage
@@ -12,8 +12,6 @@ from ml.tracking import TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-EVALUATION = "evaluation"
 
 
 def gate_record(job: Job, client: "MlflowClient", model: Model) -> GateRecord | None:
@@ -30,9 +28,7 @@ def gate_record(job: Job, client: "MlflowClient", model: Model) -> GateRecord | 
 
 
 def _registered(job: Job, day: str, model: Model) -> list[Record]:
-    store = job.stores.data
-    paths = store.sizes(f"{job.project}/{Stage.REGISTER}/dt={day}/")
-    found = [read_record(store, store.uri(path)) for path in paths if path.endswith(f"/{RECORD}")]
+    found = records_in(job.stores.data, f"{job.project}/{Stage.REGISTER}/dt={day}/")
     wanted = (model.version, model.sha256)
     return [one for one in found if (one.facts["version"], one.facts["sha256"]) == wanted]
 
@@ -40,6 +36,5 @@ def _registered(job: Job, day: str, model: Model) -> list[Record]:
 def _of(job: Job, registered: Record) -> GateRecord:
     (uri,) = registered.inputs
     evaluated = read_record(job.stores.data, uri)
-    (content,) = read_outputs(job, Stage.EVALUATE, [evaluated.outputs[EVALUATION]])
-    measured = json.loads(content)["measured"]["candidate"]
-    return GateRecord(auc=Interval(**measured), as_of=evaluated.as_of, record=uri)
+    candidate = measured(job, evaluated)["candidate"]
+    return GateRecord(auc=Interval(**candidate), as_of=evaluated.as_of, record=uri)

@@ -135,6 +135,16 @@ def read_record(store: Store, uri: str) -> Record:
         raise BadInputError(f"{uri} is not a record: {first['msg']}") from error
 
 
+def records_in(store: Store, folder: str) -> list[Record]:
+    """Read every record under a folder, which ends with a slash."""
+    return [read_record(store, store.uri(path)) for path in record_paths(store, folder)]
+
+
+def record_paths(store: Store, folder: str) -> list[str]:
+    """List the paths of the records under a folder, which ends with a slash."""
+    return [path for path in store.sizes(folder) if path.endswith(f"/{RECORD}")]
+
+
 def upstream(job: Job, expected: Stage) -> Record:
     """Read the record of the stage before, and make sure that it is one for this job."""
     if job.upstream is None:

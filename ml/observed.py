@@ -10,7 +10,7 @@ import polars as pl
 from ml.build_features import ID, built_as
 from ml.errors import BadInputError
 from ml.job import Job
-from ml.ledger import RECORD, read_outputs, read_record
+from ml.ledger import read_outputs, read_record, record_paths
 from ml.measures import LABEL, SCORE
 from ml.monitoring import Model
 from ml.record import Output, Record, Stage
@@ -104,8 +104,8 @@ def _records_of_days(job: Job, stage: Stage, days: list[date]) -> list[Record]:
     store = job.stores.data
     folders = [f"{job.project}/{stage}/dt={day}/" for day in days]
     with ThreadPoolExecutor(READERS) as pool:
-        found = [path for paths in pool.map(store.sizes, folders) for path in paths]
-        uris = [store.uri(path) for path in found if path.endswith(f"/{RECORD}")]
+        found = pool.map(lambda folder: record_paths(store, folder), folders)
+        uris = [store.uri(path) for paths in found for path in paths]
         return list(pool.map(lambda uri: read_record(store, uri), uris))
 
 

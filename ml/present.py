@@ -5,17 +5,16 @@ The page is one HTML file without scripts, made from the run's records alone.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from ml.evaluation import measured
 from ml.fingerprint import code_digest, fingerprint, versions
 from ml.job import Job
-from ml.ledger import Outcome, before, once, publish, read_outputs, upstream
+from ml.ledger import Outcome, before, once, publish, upstream
 from ml.project import read_project
 from ml.record import Record, Result, Stage
 
 TELL = ("version", "run_id", "report")
-EVALUATION = "evaluation"
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -94,30 +93,29 @@ def content(job: Job, asked: Record, title: str) -> dict[str, Any]:
     """Gather what the page shows from the records of the run."""
     registered = before(job, asked, Stage.REGISTER)
     evaluated = before(job, registered, Stage.EVALUATE)
-    (text,) = read_outputs(job, Stage.EVALUATE, [evaluated.outputs[EVALUATION]])
-    measured = json.loads(text)["measured"]
+    found = measured(job, evaluated)
     return {
         "project": job.project,
         "title": title,
         **{name: registered.facts[name] for name in ("version", "decision", "reason")},
         "tables": {
-            "How it was judged": judged(measured, evaluated),
+            "How it was judged": judged(found, evaluated),
             "What it learnt from": learnt(job, evaluated),
             "How it answers": answers(asked),
         },
-        "slices": measured["slices"],
+        "slices": found["slices"],
         "records": _trail(job, asked),
     }
 
 
-def judged(measured: dict[str, Any], evaluated: Record) -> dict[str, str]:
+def judged(found: dict[str, Any], evaluated: Record) -> dict[str, str]:
     """Name the measurements behind the decision."""
-    rows = {"AUC of the candidate": _interval(measured["candidate"])}
-    if measured["champion"]:
-        rows["AUC of the champion"] = _interval(measured["champion"])
-        rows["gain"] = _interval(measured["gain"])
+    rows = {"AUC of the candidate": _interval(found["candidate"])}
+    if found["champion"]:
+        rows["AUC of the champion"] = _interval(found["champion"])
+        rows["gain"] = _interval(found["gain"])
         rows["champion"] = f"version {evaluated.facts['champion_version']}"
-    return rows | {"one prediction": f"{measured['latency_ms']:.2f} ms"}
+    return rows | {"one prediction": f"{found['latency_ms']:.2f} ms"}
 
 
 def _interval(measured: dict[str, float]) -> str:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -18,8 +12,8 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from ml.monitoring import Monitoring
 from ml.record import Record
 from tests.data.flights import tables
+from tests.data.laptop import copy_flights, ml
 
-REPO = Path(__file__).parents[2]
 TRAINED = date(2013, 3, 1)
 WINDOW = 3
 DAYS = [TRAINED + timedelta(days=n + 1) for n in range(WINDOW)]
@@ -36,13 +30,7 @@ CHANGES = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A laptop on which the flights' model was trained on few days and scored the next ones."""
     folder = tmp_path_factory.mktemp("monitored")
-    project = folder / "projects/flights"
-    shutil.copytree(REPO / "ml/projects/flights", project)
-    text = (project / "project.yaml").read_text()
-    for old, new in CHANGES.items():
-        assert old in text
-        text = text.replace(old, new)
-    (project / "project.yaml").write_text(text)
+    copy_flights(folder, CHANGES)
     ml(folder, "land", "--from", str(TRAINED - timedelta(days=7)), "--to", str(DAYS[-1]))
     ml(folder, "run", "--as-of", str(TRAINED))
     pin = ml(folder, "pin-champion", "--as-of", str(DAYS[-1]))["record"]
@@ -51,21 +39,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = ml(folder, "monitor", *last)["record"]
     ml(folder, "report", *last, "--upstream", found)
     return folder
-
-
-def ml(folder: Path, *arguments: str) -> dict[str, Any]:
-    settings = {
-        "PYTHONPATH": str(REPO),
-        "SLIPWAY_PROJECTS_PATH": str(folder / "projects"),
-        "SLIPWAY_RESULT_PATH": str(folder / "result.json"),
-    }
-    command = [sys.executable, "-m", "ml", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = folder / "result.json"
-    return dict(json.loads(result.read_text())) if result.exists() else {}
 
 
 def found(folder: Path) -> Monitoring:

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,44 +23,25 @@ from ml.serving.artefact import fetch
 from ml.serving.drain import Drain
 from ml.serving.predictors import load
 from tests.data.flights import tables
+from tests.data.laptop import copy_flights, ml
 
-REPO = Path(__file__).parents[2]
 DAY = date(2013, 3, 1)
 WINDOW = 8
 # How good a model of six days is does not matter here.
-SKILL = "skill: -0.4"
+CHANGES = {"window: 60, holdout: 7": "window: 8, holdout: 2", "skill: 0.1": "skill: -0.4"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A laptop on which the flights' model was trained on few days and has scored the last."""
     folder = tmp_path_factory.mktemp("one")
-    project = folder / "projects/flights"
-    shutil.copytree(REPO / "ml/projects/flights", project)
-    text = (project / "project.yaml").read_text()
-    for old, new in (("window: 60, holdout: 7", "window: 8, holdout: 2"), ("skill: 0.1", SKILL)):
-        assert old in text
-        text = text.replace(old, new)
-    (project / "project.yaml").write_text(text)
+    copy_flights(folder, CHANGES)
     ml(folder, "land", "--from", str(DAY - timedelta(days=WINDOW - 1)), "--to", str(DAY))
     ml(folder, "run", "--as-of", str(DAY))
     ml(folder, "pin-champion", "--as-of", str(DAY))
     pinned = json.loads((folder / "result.json").read_text())["record"]
     ml(folder, "score", "--as-of", str(DAY), "--upstream", pinned)
     return folder
-
-
-def ml(folder: Path, *arguments: str) -> None:
-    settings = {
-        "PYTHONPATH": str(REPO),
-        "SLIPWAY_PROJECTS_PATH": str(folder / "projects"),
-        "SLIPWAY_RESULT_PATH": str(folder / "result.json"),
-    }
-    command = [sys.executable, "-m", "ml", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def record(folder: Path, stage: str) -> dict[str, Any]:

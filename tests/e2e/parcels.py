@@ -13,14 +13,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 
-from k8s.access import kubectl, kubectl_json, login, port_forward, secret
+from k8s.access import kubectl, kubectl_json, login, port_forward
 from k8s.stage_pod import Ending, create, ending_of, manifest
 from ml.artifact import ArtifactManifest
 from ml.record import Record, Stage
 from tests.code.small_model import publish
+from tests.e2e.release import object_store
 
 AS_OF = date(2013, 3, 1)
 TIMEOUT_S = 420
@@ -152,7 +152,7 @@ class Parcels:
         with mlflow() as client:
             url = "/api/2.0/mlflow/registered-models/delete"
             client.request("DELETE", url, json={"name": self.project})
-        with bucket_client() as client:
+        with object_store() as client:
             for bucket in ("models", "data"):
                 found = client.list_objects_v2(Bucket=bucket, Prefix=f"{self.project}/")
                 for item in found.get("Contents", []):
@@ -202,21 +202,7 @@ def mlflow() -> Iterator[httpx.Client]:
             yield client
 
 
-@contextmanager
-def bucket_client() -> Iterator[Any]:
-    """An S3 client of the release's object store, as its root user."""
-    root = secret("slipway-object-store-root")
-    with port_forward("slipway-minio", 9000) as url:
-        yield boto3.client(
-            "s3",
-            endpoint_url=url,
-            aws_access_key_id=root["access-key"],
-            aws_secret_access_key=root["secret-key"],
-            region_name="us-east-1",
-        )
-
-
 def put(bucket: str, key: str, content: bytes) -> None:
     """Write an object."""
-    with bucket_client() as client:
+    with object_store() as client:
         client.put_object(Bucket=bucket, Key=key, Body=content)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,17 +133,23 @@ def tags(version: dict[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in version.get("tags", [])}
 
 
-def keys(bucket: str, prefix: str) -> list[str]:
-    """Return the object keys under a prefix, read as the object store's root user."""
+@contextmanager
+def object_store() -> Iterator[Any]:
+    """An S3 client of the release's object store, as its root user."""
     root = secret("slipway-object-store-root")
     with port_forward("slipway-minio", 9000) as url:
-        client = boto3.client(
+        yield boto3.client(
             "s3",
             endpoint_url=url,
             aws_access_key_id=root["access-key"],
             aws_secret_access_key=root["secret-key"],
             region_name="us-east-1",
         )
+
+
+def keys(bucket: str, prefix: str) -> list[str]:
+    """Return the object keys under a prefix."""
+    with object_store() as client:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 

@@ -8,13 +8,12 @@ import time
 from functools import partial
 from typing import Any
 
-import boto3
 import polars as pl
 import pytest
 
-from k8s.access import Airflow, port_forward, secret
+from k8s.access import Airflow
 from k8s.demo import DAG_ID as TRAINING
-from tests.e2e.release import alias, keys, pods, records, tags, versions, wait_until
+from tests.e2e.release import alias, keys, object_store, pods, records, tags, versions, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -52,17 +51,9 @@ def states(client: Airflow, dag_id: str, run_id: str) -> dict[str, str]:
 
 
 def read(uri: str) -> bytes:
-    """Return an object of the store, read as its root user."""
-    root = secret("slipway-object-store-root")
+    """Return an object of the store."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    with port_forward("slipway-minio", 9000) as url:
-        client = boto3.client(
-            "s3",
-            endpoint_url=url,
-            aws_access_key_id=root["access-key"],
-            aws_secret_access_key=root["secret-key"],
-            region_name="us-east-1",
-        )
+    with object_store() as client:
         content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     return content
 
