@@ -3,6 +3,7 @@
 Before it deploys a model of a project with `approval: true`, the gate asks a person, as Airflow's
 human-in-the-loop operators do, under "Required Actions" in the UI. A no, or no answer in time,
 keeps the champion. No other task leads to the deployment, so nothing goes around the question.
+The answer is noted on the version in MLflow where tasks have a connection to it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from airflow.sdk import BaseOperator, BaseXCom, Context, Param
 from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
+from adapter.approval import Approval
 from adapter.pipeline import PROJECT
 from adapter.question import Question, cut, hours
 from adapter.settings import Settings
@@ -115,6 +117,7 @@ class DecisionBranchOperator(HITLOperator, BranchMixIn):
         by = _name_of(answer["responded_by_user"])
         approved = by is not None and answer["chosen_options"] == [ApprovalOperator.APPROVE]
         reason = self._reason(by, str(answer["params_input"].get("note") or ""), approved=approved)
+        Approval(self.project, str(decided["version"]), approved, by, reason).keep(self.log)
         return self._follow(context, DEPLOY if approved else REFUSE, reason, decided, by)
 
     def _decided(self, context: Context) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The answers go through Airflow's own REST API, and so does the reading of the qu
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -16,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from adapter.approval import Approval
 from adapter.local_stage import LocalStageOperator
 from adapter.question import Question, cut, hours
 from airflow.sdk import DAG
+from mlflow_api import find_version, register
+from mlflow_hook import MlflowHook
 
 from tests.dags.conftest import REPO, load_dag, task_of
+from tests.mlflow_server import STAGES, mlflow_server
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -222,6 +227,44 @@ def test_unreadable_project_is_red_and_deploys_nothing(dag: DAG, tmp_path: Path)
     assert done.state == "failed"
     assert done.states[GATE] == "failed"
     assert "roll_out" not in (tmp_path / "calls").read_text()
+
+
+def test_answer_is_noted_on_the_version_where_airflow_may_write(
+    dag: DAG, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow_server(tmp_path) as url:
+        host, port = url.removeprefix("http://").split(":")
+        user, password = STAGES
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_MLFLOW",
+            json.dumps(
+                {"conn_type": "mlflow", "host": host, "port": int(port)}
+                | {"login": user, "password": password}
+            ),
+        )
+        for number in range(3):
+            MlflowHook().ask(register("careful", f"mlflow-artifacts:/{number}", None, {}, ""))
+        run(dag, "careful", lambda: desk.answer("Reject", "Friday"))
+        version = MlflowHook().ask(find_version("careful", "3"))
+    assert version is not None
+    assert dict(version.tags) == {
+        "slipway.approval": "rejected",
+        "slipway.approval_by": "ada",
+        "slipway.approval_reason": "ada rejected it: Friday",
+    }
+
+
+@pytest.mark.parametrize(
+    ("approved", "by", "answer"),
+    [(True, "ada", "approved"), (False, "ada", "rejected"), (False, None, "unanswered")],
+)
+def test_tags_of_an_answer(approved: bool, by: str | None, answer: str) -> None:
+    tags = Approval("careful", "3", approved, by, "why").tags
+    assert tags == {
+        "slipway.approval": answer,
+        "slipway.approval_by": by or "",
+        "slipway.approval_reason": "why",
+    }
 
 
 def test_question_about_a_first_model_names_no_champion() -> None:

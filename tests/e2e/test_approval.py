@@ -5,6 +5,7 @@ The answers go through Airflow's REST API, as the buttons in the UI do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.e2e.release import (
     pods,
     result,
     states,
+    tags,
     train,
     train_when_known,
     upgrade,
@@ -33,12 +35,16 @@ PROJECT, LIKE = "flights_approved", "flights_eager"
 GATE, ROLL_OUT = "decide_deployment", "deployment.roll_out"
 
 
-def add_careful_project(tmp_path: Path) -> None:
-    """Give the release a project like one of the tests' others, that asks before it deploys."""
+@pytest.fixture
+def careful(demo: str, tmp_path: Path) -> Iterator[None]:  # noqa: ARG001 - the demo comes first
+    """Give the release a project that asks before it deploys, and tasks a way to MLflow."""
     files = {file.name: file.read_text() for file in (PROJECTS / LIKE).iterdir() if file.is_file()}
     spec = yaml.safe_load(files["project.yaml"])
     files["project.yaml"] = yaml.safe_dump(spec | {"approval": True}, sort_keys=False)
-    upgrade({"stages": {"projects": {PROJECT: files}}}, tmp_path)
+    connected = {"airflow": {"mlflowConnection": True}}
+    upgrade({"stages": {"projects": {PROJECT: files}}, **connected}, tmp_path)
+    yield
+    upgrade({"airflow": {"mlflowConnection": False}}, tmp_path)
 
 
 def question(client: Airflow, run_id: str) -> dict[str, Any]:
@@ -62,8 +68,11 @@ def task_path(run_id: str) -> str:
     return f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{GATE}/-1"
 
 
-def test_person_decides_over_the_deployment(client: Airflow, clock: Clock, tmp_path: Path) -> None:
-    add_careful_project(tmp_path)
+def test_person_decides_over_the_deployment(
+    careful: None,  # noqa: ARG001
+    client: Airflow,
+    clock: Clock,
+) -> None:
     land(clock, PROJECT)
     rejected = train_when_known(client, PROJECT, AS_OF)
     asked = question(client, rejected)
@@ -78,6 +87,10 @@ def test_person_decides_over_the_deployment(client: Airflow, clock: Clock, tmp_p
     refusal = result(client, rejected, "keep_champion")
     assert refusal["decision"] == "refuse"
     assert refusal["reason"].endswith("rejected it: not on a Friday")
+    noted = tags(versions(PROJECT)[-1])
+    assert noted["slipway.approval"] == "rejected"
+    assert noted["slipway.approval_reason"] == refusal["reason"]
+    assert noted["slipway.approval_by"] == refusal["by"]
     assert alias(PROJECT, "champion") is None
     assert not pods(f"app.kubernetes.io/component=serving,slipway.dev/project={PROJECT}")
 
@@ -86,4 +99,5 @@ def test_person_decides_over_the_deployment(client: Airflow, clock: Clock, tmp_p
     answer(client, approved, "Approve", "")
     assert finished_run(client, approved) == "success"
     assert states(client, approved)[ROLL_OUT] == "success"
+    assert tags(versions(PROJECT)[-1])["slipway.approval"] == "approved"
     assert alias(PROJECT, "champion") == version
