@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from logging import Logger
 
 from airflow.sdk.exceptions import AirflowException
 from mlflow_api import set_tags
 from mlflow_hook import MlflowHook
+
+log = logging.getLogger(__name__)
 
 TAG = "slipway.approval"
 
@@ -28,7 +30,7 @@ class Approval:
         answer = "approved" if self.approved else "rejected" if self.by else "unanswered"
         return {TAG: answer, f"{TAG}_by": self.by or "", f"{TAG}_reason": self.reason}
 
-    def keep(self, log: Logger) -> None:
+    def keep(self) -> None:
         """Write the tags; where that fails, Airflow alone keeps the answer, and the log says so.
 
         The run goes on as it was told: trying again would ask the person again.

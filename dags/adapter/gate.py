@@ -117,7 +117,7 @@ class DecisionBranchOperator(HITLOperator, BranchMixIn):
         by = _name_of(answer["responded_by_user"])
         approved = by is not None and answer["chosen_options"] == [ApprovalOperator.APPROVE]
         reason = self._reason(by, str(answer["params_input"].get("note") or ""), approved=approved)
-        Approval(self.project, str(decided["version"]), approved, by, reason).keep(self.log)
+        Approval(self.project, str(decided["version"]), approved, by, reason).keep()
         return self._follow(context, DEPLOY if approved else REFUSE, reason, decided, by)
 
     def _decided(self, context: Context) -> dict[str, Any]:
