@@ -23,12 +23,8 @@ class WindowSensor(PartitionSensor):
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 - the sensor's own
         """Skip the run, or wait; AirflowFailException when the project cannot be read."""
-        first = self._first_day()
-        if (
-            context.get("triggering_asset_events")
-            and first
-            and date.fromisoformat(self.as_of) < first
-        ):
+        first = self._first_day() if context.get("triggering_asset_events") else None
+        if first and date.fromisoformat(self.as_of) < first:
             raise AirflowSkipException(
                 f"{self.project} has a whole window of days from {first} on: "
                 f"nothing to train for {self.as_of}"

@@ -243,7 +243,7 @@ def test_answer_is_noted_on_the_version_where_airflow_may_write(
             ),
         )
         for number in range(3):
-            MlflowHook().ask(register("careful", f"mlflow-artifacts:/{number}", None, {}, ""))
+            MlflowHook().ask(register("careful", f"s3://models/{number}", None, {}, ""))
         run(dag, "careful", lambda: desk.answer("Reject", "Friday"))
         version = MlflowHook().ask(find_version("careful", "3"))
     assert version is not None
