@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.access import Airflow, kubectl, kubectl_json
-from tests.e2e.release import upgrade, wait_until
+from k8s.access import AccessError, Airflow, kubectl, kubectl_json
+from tests.e2e.release import pods, upgrade, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -55,15 +55,32 @@ def received() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+def reaches(ip: str) -> bool:
+    """Whether the only scheduler left, the one before being gone, can connect to the receiver."""
+    schedulers = pods("app.kubernetes.io/component=airflow-scheduler")
+    if len(schedulers) != 1:
+        return False
+    connect = f"import socket; socket.create_connection(('{ip}', {PORT}), 2)"
+    into = ["exec", schedulers[0]["metadata"]["name"], "-c", "scheduler", "--"]
+    try:
+        kubectl(*into, "python", "-c", connect)
+    except AccessError:
+        return False
+    return True
+
+
 @pytest.fixture
 def told(client: Airflow, tmp_path: Path) -> Iterator[Airflow]:
     """A release that tells a receiver in the cluster how runs end."""
     kubectl("apply", "-f", "-", stdin=json.dumps(receiver_pod()))
     kubectl("wait", "pod", NAME, "--for=condition=Ready", "--timeout=120s")
-    address = f"json://{kubectl_json('get', 'pod', NAME)['status']['podIP']}:{PORT}/hook"
+    ip = kubectl_json("get", "pod", NAME)["status"]["podIP"]
+    address = f"json://{ip}:{PORT}/hook"
     kubectl("create", "secret", "generic", NAME, f"--from-literal=addresses={address}")
     notifications = {"existingSecret": NAME, "ports": [PORT]}
     upgrade({"airflow": {"notifications": notifications}}, tmp_path)
+    # A notice is sent once: not before the one scheduler there is, is let through.
+    wait_until("the scheduler to reach the receiver", lambda: reaches(ip), 120)
     yield client
     upgrade({"airflow": {"notifications": {"existingSecret": "", "ports": [443]}}}, tmp_path)
     kubectl("delete", "pod,secret", NAME, "--ignore-not-found", "--wait=false")
