@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-TAG_SHA256 = "slipway.sha256"
+TAG = "slipway."
+"""How the names of our tags on MLflow's versions and runs begin."""
 
 
 class Alias(StrEnum):
@@ -58,7 +59,7 @@ class MlflowAliases:
 
     def digest(self, project: str, version: str) -> str:
         """The sha256 of a version's model, "" when the version does not say."""
-        return str(self._client.get_model_version(project, version).tags.get(TAG_SHA256, ""))
+        return str(self._client.get_model_version(project, version).tags.get(f"{TAG}sha256", ""))
 
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         """Write tags on a version."""

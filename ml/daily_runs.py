@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ml.aliases import TAG
 from ml.fingerprint import fingerprint
 from ml.job import Job
 from ml.monitoring import Model, Reading
-from ml.tracking import TAG, experiment_id, run_tags
+from ml.tracking import experiment_id, run_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from ml.aliases import TAG
 from ml.evaluation import measured
 from ml.job import Job
 from ml.ledger import read_record, records_in
 from ml.metrics import Interval
 from ml.monitoring import GateRecord, Model
 from ml.record import Record, Stage
-from ml.tracking import TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

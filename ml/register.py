@@ -3,12 +3,12 @@
 import json
 from typing import TYPE_CHECKING
 
-from ml.aliases import Alias
+from ml.aliases import TAG, Alias
 from ml.fingerprint import code_digest, fingerprint
 from ml.job import Job, log
 from ml.ledger import Outcome, before, once, read_outputs, upstream
 from ml.record import Record, Result, Stage
-from ml.tracking import TAG, connected, upsert, versions_of
+from ml.tracking import connected, upsert, versions_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml.aliases import TAG
 from ml.charts import Axes, Bar, Chart, Level, Value, axes, series, stacked
 from ml.fingerprint import code_digest, fingerprint, versions
 from ml.job import Job
@@ -15,7 +16,7 @@ from ml.monitor import MONITORING
 from ml.monitoring import Model, Monitoring, Reading
 from ml.record import Record, Result, Stage
 from ml.store import sha256
-from ml.tracking import TAG, connected
+from ml.tracking import connected
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ml.aliases import Alias, Aliases
+from ml.aliases import TAG, Alias, Aliases
 from ml.errors import BadInputError, RolloutRefusedError, StageError
 from ml.job import Job, log
 from ml.ledger import before, read_record
@@ -20,8 +20,8 @@ from ml.target import Answer, Release, ServingTarget, Side, UnansweredError, Vie
 
 # Scores come back as decimal text, from float32 arithmetic on another processor.
 TOLERANCE = 1e-4
-TAG_OUTCOME = "slipway.rollout"
-TAG_REASON = "slipway.rollout_reason"
+TAG_OUTCOME = f"{TAG}rollout"
+TAG_REASON = f"{TAG}rollout_reason"
 
 
 @dataclass(frozen=True)

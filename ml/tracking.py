@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.aliases import Alias
+from ml.aliases import TAG, Alias
 from ml.errors import StageError
 from ml.job import Job
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-TAG = "slipway."
 # An MLflow that is away should fail the stage in about a minute; the scheduler tries again.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",

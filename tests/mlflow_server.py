@@ -12,6 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
 
 from ml.mlflow_rest import authorization
 
@@ -26,6 +29,22 @@ admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
 """
+
+
+def connect(
+    monkeypatch: pytest.MonkeyPatch, url: str, password: str = STAGES[1], **extra: object
+) -> None:
+    """Give Airflow the connection `mlflow`."""
+    parts = urlsplit(url)
+    connection = {
+        "conn_type": "mlflow",
+        "host": parts.hostname,
+        "port": parts.port,
+        "login": STAGES[0],
+        "password": password,
+        "extra": extra,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW", json.dumps(connection))
 
 
 @contextmanager

@@ -18,10 +18,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from adapter.approval import Approval
 from adapter.pipeline import PROJECT
+from adapter.projects import spec_of
 from adapter.question import Question, cut, hours
 from adapter.settings import Settings
-from ml.errors import BadInputError
-from ml.project import read_project
 
 DEPLOY, REFUSE = "deploy", "refuse"
 NOTE_LIMIT = 200
@@ -101,7 +100,7 @@ class DecisionBranchOperator(HITLOperator, BranchMixIn):
     def execute(self, context: Context) -> dict[str, Any]:
         """Take the branch of the decision, or ask first; any other decision fails the run."""
         decided = self._decided(context)
-        if decided["decision"] == REFUSE or not self._needs_approval():
+        if decided["decision"] == REFUSE or not spec_of(self.project).approval:
             return self._follow(context, decided["decision"], decided["reason"], decided)
         question = Question(self.project, decided, hours(self.response_timeout))
         self.subject = question.subject
@@ -128,12 +127,6 @@ class DecisionBranchOperator(HITLOperator, BranchMixIn):
                 f"{self.decided_by} decided `{decision}`, which is neither `deploy` nor `refuse`"
             )
         return {"reason": "", "version": None, **result}
-
-    def _needs_approval(self) -> bool:
-        try:
-            return read_project(self.project).spec.approval
-        except BadInputError as error:
-            raise AirflowFailException(str(error)) from None
 
     def _reason(self, by: str | None, note: str, *, approved: bool) -> str:
         if by is None:

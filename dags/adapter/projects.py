@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime, time
 from typing import TypedDict
 
 from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowFailException
 
-from ml.project import find_projects, read_project
+from ml.errors import BadInputError
+from ml.project import ProjectSpec, find_projects, read_project
 
 # A schedule needs a first day, and a project need not name one.
 _FIRST_DAY = date(2020, 1, 1)
@@ -52,6 +54,14 @@ def project_params(default: str) -> dict[str, Param]:
             "Empty: the run's logical date, or today when it has none.",
         ),
     }
+
+
+def spec_of(project: str) -> ProjectSpec:
+    """Read a running task's project; AirflowFailException when it cannot be read."""
+    try:
+        return read_project(project).spec
+    except BadInputError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def _midnight(day: date) -> datetime:

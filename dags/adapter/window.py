@@ -6,11 +6,10 @@ from datetime import date
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 from custom_sensors import PartitionSensor
 
-from ml.errors import BadInputError
-from ml.project import read_project
+from adapter.projects import spec_of
 
 
 class WindowSensor(PartitionSensor):
@@ -23,16 +22,11 @@ class WindowSensor(PartitionSensor):
 
     def execute(self, context: Context) -> Any:  # noqa: ANN401 - the sensor's own
         """Skip the run, or wait; AirflowFailException when the project cannot be read."""
-        first = self._first_day() if context.get("triggering_asset_events") else None
+        by_features = context.get("triggering_asset_events")
+        first = spec_of(self.project).days.first_model if by_features else None
         if first and date.fromisoformat(self.as_of) < first:
             raise AirflowSkipException(
                 f"{self.project} has a whole window of days from {first} on: "
                 f"nothing to train for {self.as_of}"
             )
         return super().execute(context)
-
-    def _first_day(self) -> date | None:
-        try:
-            return read_project(self.project).spec.days.first_model
-        except BadInputError as error:
-            raise AirflowFailException(str(error)) from None

@@ -1,7 +1,7 @@
 """Bring the toolchain's locks to the same versions of what they share, so that Go compiles it once.
 
 Go's build cache knows a package by its module's version. Tools that each ask for another version of
-grpc or client-go compile it anew; with equal versions a fifth of the build time is enough for them.
+grpc or client-go compile it anew; with equal versions there is little more than half to compile.
 
 Run it after changing a tool's version, until it changes nothing: `python k8s/toolchain/align.py`.
 """

@@ -23,13 +23,11 @@ from pathlib import Path
 from k8s.access import AccessError, airflow
 from k8s.demo import Clock, land
 from k8s.stage_pod import Ending, create, ending_of, manifest
-from tests.e2e.release import add_project, finished_run, keys, object_store, train_when_known
+from tests.e2e.release import add_project, finished_run, remove_objects, train_when_known
 
 PROJECT = "flights_year"
 FIRST, LAST, TRAINED = date(2013, 1, 1), date(2013, 12, 30), date(2013, 3, 1)
 STAGE_TIMEOUT_S = 1800
-AT_ONCE = 1000
-"""As many objects as one request may remove."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ def measure(first: date = FIRST, last: date = LAST) -> list[Scoring]:
     """Score one day, all of them, and all of them again; each time in a pod of its own."""
     clock = Clock(time.monotonic())
     prepare(clock, first, last)
-    forget_scores()
+    # What an earlier measurement scored would be found, and nothing be measured.
+    remove_objects("data", f"{PROJECT}/score/")
     pinned = str(stage("pin_champion", last).result["record"])
     days = str((last - first).days + 1)
     clock.say(f"scoring {days} days")
@@ -77,15 +76,6 @@ def prepare(clock: Clock, first: date, last: date) -> None:
     done = stage("ingest", last, "--days", str((last - first).days + 1))
     for verb in ("validate", "build_features"):
         done = stage(verb, last, "--upstream", str(done.result["record"]))
-
-
-def forget_scores() -> None:
-    """Remove what an earlier measurement scored: it would be found, and nothing be measured."""
-    found = keys("data", f"{PROJECT}/score/")
-    with object_store() as client:
-        for start in range(0, len(found), AT_ONCE):
-            batch = [{"Key": key} for key in found[start : start + AT_ONCE]]
-            client.delete_objects(Bucket="data", Delete={"Objects": batch})
 
 
 def stage(verb: str, day: date, *options: str) -> Ending:

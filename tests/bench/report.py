@@ -13,6 +13,45 @@ from tests.bench import batch_scoring, footprint, fused_stages, stage_overhead
 REPO = Path(__file__).parents[2]
 TARGET = REPO / "docs" / "benchmarks.md"
 
+PAGE = """# Benchmarks
+
+Written by `make bench` on {day:%Y-%m-%d}; not edited by hand. Machine:
+{cores} cores, {architecture}, Linux {linux}.
+
+## `make demo` with an empty cache and no container registry
+
+{cold}
+
+## `make demo` with a warm cache
+
+{warm}
+
+## What launching a stage costs
+
+Seconds of a warm `ml_training_pipeline` run, stage by stage, that its container did not spend
+running.
+
+{overhead}
+
+## Stages that share a pod
+
+A whole run of `ml_training_pipeline` in which every stage finds its work done, so that what differs
+is launching; twice each way. `fuse` in a project's YAML decides.
+
+{fused}
+
+## Scoring whole days
+
+The example project's year, scored by one pod as `batch_prediction_pipeline` starts them. Starting
+Python and loading the model are part of the time.
+
+{scoring}
+
+## Memory of the idle release
+
+{idle}
+"""
+
 
 def cache() -> Path:
     """Return the folder in which the set-up keeps its timings."""
@@ -73,46 +112,19 @@ def fused() -> str:
 
 
 def page() -> str:
-    """Return the whole page; memory comes first, as long as nothing has been added to measure."""
-    idle = memory()
-    return f"""# Benchmarks
-
-Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; not edited by hand. Machine:
-{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().split("-")[0]}.
-
-## `make demo` with an empty cache and no container registry
-
-{phases("timings-cold.tsv")}
-
-## `make demo` with a warm cache
-
-{phases("timings-warm.tsv")}
-
-## What launching a stage costs
-
-Seconds of a warm `ml_training_pipeline` run, stage by stage, that its container did not spend
-running.
-
-{overhead()}
-
-## Stages that share a pod
-
-A whole run of `ml_training_pipeline` in which every stage finds its work done, so that what differs
-is launching; twice each way. `fuse` in a project's YAML decides.
-
-{fused()}
-
-## Scoring whole days
-
-The example project's year, scored by one pod as `batch_prediction_pipeline` starts them. Starting
-Python and loading the model are part of the time.
-
-{scoring()}
-
-## Memory of the idle release
-
-{idle}
-"""
+    """Measure, and return the whole page; memory comes first, before anything is added for it."""
+    return PAGE.format(
+        day=datetime.now(UTC),
+        cores=os.cpu_count(),
+        architecture=platform.machine(),
+        linux=platform.release().split("-")[0],
+        cold=phases("timings-cold.tsv"),
+        warm=phases("timings-warm.tsv"),
+        idle=memory(),
+        overhead=overhead(),
+        fused=fused(),
+        scoring=scoring(),
+    )
 
 
 def main() -> None:

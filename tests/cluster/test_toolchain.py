@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from k8s.toolchain.align import precedence
+from k8s.toolchain.align import APART, precedence
 
 REPO = Path(__file__).parents[2]
 TOOLCHAIN = REPO / "k8s" / "toolchain"
 LOCKS = sorted(TOOLCHAIN.glob("*/go.mod"))
-APART = {"calico", "runc"}
 
 
 def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:

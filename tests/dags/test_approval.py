@@ -5,7 +5,6 @@ The answers go through Airflow's own REST API, and so does the reading of the qu
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from mlflow_api import find_version, register
 from mlflow_hook import MlflowHook
 
 from tests.dags.conftest import REPO, load_dag, task_of
-from tests.mlflow_server import STAGES, mlflow_server
+from tests.mlflow_server import connect, mlflow_server
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -233,15 +232,7 @@ def test_answer_is_noted_on_the_version_where_airflow_may_write(
     dag: DAG, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with mlflow_server(tmp_path) as url:
-        host, port = url.removeprefix("http://").split(":")
-        user, password = STAGES
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_MLFLOW",
-            json.dumps(
-                {"conn_type": "mlflow", "host": host, "port": int(port)}
-                | {"login": user, "password": password}
-            ),
-        )
+        connect(monkeypatch, url)
         for number in range(3):
             MlflowHook().ask(register("careful", f"s3://models/{number}", None, {}, ""))
         run(dag, "careful", lambda: desk.answer("Reject", "Friday"))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -42,7 +41,7 @@ from mlflow_operator import (
     MlflowTagVersionOperator,
 )
 
-from tests.mlflow_server import STAGES, free_port, mlflow_server
+from tests.mlflow_server import STAGES, connect, free_port, mlflow_server
 
 MODELS = (f"model{number}" for number in count())
 NEVER = "an-id-that-no-run-has"
@@ -117,22 +116,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def bench(server: str, monkeypatch: pytest.MonkeyPatch) -> Bench:
     connect(monkeypatch, server)
     return Bench(server)
-
-
-def connect(
-    monkeypatch: pytest.MonkeyPatch, url: str, password: str = STAGES[1], **extra: object
-) -> None:
-    """Give Airflow the connection `mlflow`."""
-    parts = urlsplit(url)
-    connection = {
-        "conn_type": "mlflow",
-        "host": parts.hostname,
-        "port": parts.port,
-        "login": STAGES[0],
-        "password": password,
-        "extra": extra,
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW", json.dumps(connection))
 
 
 def event_of(trigger: MlflowTrigger) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from k8s.stage_pod import Ending, create, ending_of, manifest
 from ml.artifact import ArtifactManifest
 from ml.record import Record, Stage
 from tests.code.small_model import publish
-from tests.e2e.release import object_store
+from tests.e2e.release import object_store, remove_objects
 
 AS_OF = date(2013, 3, 1)
 TIMEOUT_S = 420
@@ -152,11 +152,8 @@ class Parcels:
         with mlflow() as client:
             url = "/api/2.0/mlflow/registered-models/delete"
             client.request("DELETE", url, json={"name": self.project})
-        with object_store() as client:
-            for bucket in ("models", "data"):
-                found = client.list_objects_v2(Bucket=bucket, Prefix=f"{self.project}/")
-                for item in found.get("Contents", []):
-                    client.delete_object(Bucket=bucket, Key=item["Key"])
+        for bucket in ("models", "data"):
+            remove_objects(bucket, f"{self.project}/")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from k8s.demo import DAG_ID
 REPO = Path(__file__).parents[2]
 PROJECTS = REPO / "tests" / "projects"
 T = TypeVar("T")
+DELETED_AT_ONCE = 1000
+"""As many objects as one request to S3 may remove."""
 
 
 def run_demo() -> str:
@@ -152,6 +154,15 @@ def keys(bucket: str, prefix: str) -> list[str]:
     with object_store() as client:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def remove_objects(bucket: str, prefix: str) -> None:
+    """Remove every object under a prefix."""
+    found = keys(bucket, prefix)
+    with object_store() as client:
+        for start in range(0, len(found), DELETED_AT_ONCE):
+            batch = [{"Key": key} for key in found[start : start + DELETED_AT_ONCE]]
+            client.delete_objects(Bucket=bucket, Delete={"Objects": batch})
 
 
 def records(project: str, stage: str, day: str) -> list[str]:
