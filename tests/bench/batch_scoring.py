@@ -23,7 +23,7 @@ from pathlib import Path
 from k8s.access import AccessError, airflow
 from k8s.demo import Clock, land
 from k8s.stage_pod import Ending, create, ending_of, manifest
-from tests.e2e.release import add_project, finished_run, remove_objects, train_when_known
+from tests.e2e.release import add_projects, finished_run, remove_objects, train_when_known
 
 PROJECT = "flights_year"
 FIRST, LAST, TRAINED = date(2013, 1, 1), date(2013, 12, 30), date(2013, 3, 1)
@@ -66,7 +66,7 @@ def measure(first: date = FIRST, last: date = LAST) -> list[Scoring]:
 def prepare(clock: Clock, first: date, last: date) -> None:
     """Land the days, train a champion and build all features, unless that was done before."""
     with tempfile.TemporaryDirectory() as folder:
-        add_project(PROJECT, Path(folder))
+        add_projects(Path(folder))
     land(clock, PROJECT, str(first), str(last))
     with airflow() as client:
         run_id = train_when_known(client, PROJECT, str(TRAINED), "bench")

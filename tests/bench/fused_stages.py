@@ -20,7 +20,7 @@ from pathlib import Path
 from k8s.access import AccessError, Airflow, airflow
 from k8s.demo import AS_OF, DAG_ID, Clock, land
 from tests.e2e.any_dag import Run
-from tests.e2e.release import add_project, finished_run, pods, train, train_when_known
+from tests.e2e.release import add_projects, finished_run, pods, train, train_when_known
 
 WAYS = {"flights": "a pod for every stage", "flights_fused": "stages of a kind in one pod"}
 
@@ -47,7 +47,7 @@ def measure(day: str) -> list[Timing]:
     """Run both ways twice, after a run of each that is not measured."""
     clock = Clock(time.monotonic())
     with tempfile.TemporaryDirectory() as folder:
-        add_project("flights_fused", Path(folder))
+        add_projects(Path(folder))
     land(clock, "flights_fused")
     with airflow() as client:
         for project in WAYS:

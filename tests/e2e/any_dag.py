@@ -20,6 +20,12 @@ DAGS = (
 """All of them, in the order in which a day goes through them."""
 
 
+def run_ids_by_features(client: Airflow, dag_id: str) -> set[str]:
+    """Return the runs of a DAG that features have started so far."""
+    found = client.get(f"/dags/{dag_id}/dagRuns", run_type="asset_triggered", limit=100)
+    return {run["dag_run_id"] for run in found["dag_runs"]}
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of one DAG."""
@@ -46,6 +52,15 @@ class Run:
         conf = {"project": project} | ({} if dated else {"as_of": day})
         client.trigger(dag_id, run_id, logical, conf)
         return cls(client, dag_id, run_id)
+
+    @classmethod
+    def started_by_features(cls, client: Airflow, dag_id: str, known: set[str]) -> Run:
+        """Wait until features start a run that is not among the known ones."""
+
+        def new() -> str | None:
+            return next(iter(run_ids_by_features(client, dag_id) - known), None)
+
+        return cls(client, dag_id, wait_until(f"features to start {dag_id}", new, 60))
 
     @property
     def path(self) -> str:

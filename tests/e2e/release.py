@@ -31,15 +31,6 @@ DELETED_AT_ONCE = 1000
 """As many objects as one request to S3 may remove."""
 
 
-def run_demo() -> str:
-    """Run the README's command from the checkout and return what it printed."""
-    done = subprocess.run(
-        ["make", "demo"], cwd=REPO, capture_output=True, text=True, timeout=1800, check=False
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return done.stdout
-
-
 def wait_until(
     what: str, check: Callable[[], T | None], timeout_s: float, poll_s: float = 1.0
 ) -> T:
@@ -177,6 +168,18 @@ def pods(selector: str) -> list[dict[str, Any]]:
     return items
 
 
+def running_pods() -> dict[str, tuple[str, int]]:
+    """Return every pod of the release's workloads: name to identity and number of restarts."""
+    return {
+        pod["metadata"]["name"]: (
+            pod["metadata"]["uid"],
+            sum(status["restartCount"] for status in pod["status"]["containerStatuses"]),
+        )
+        for pod in pods("app.kubernetes.io/component!=stage")
+        if pod["status"]["phase"] == "Running"
+    }
+
+
 def stage_pods(project: str, stage: str, run_id: str | None = None) -> list[dict[str, Any]]:
     """Return the pods of a project's stage, of one run or of all."""
     found = pods(f"slipway.dev/project={project},slipway.dev/stage={stage}")
@@ -201,11 +204,16 @@ def upgrade(values: dict[str, Any], tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def add_project(name: str, tmp_path: Path) -> None:
-    """Give the release one of the tests' projects, as a user would: by values."""
-    folder = PROJECTS / name
-    files = {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
-    upgrade({"stages": {"projects": {name: files}}}, tmp_path)
+def add_projects(tmp_path: Path) -> None:
+    """Give the release all of the tests' projects, as a user would: by values.
+
+    All at once: nodes look only once a minute whether a ConfigMap has changed.
+    """
+    projects = {
+        folder.name: {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
+        for folder in PROJECTS.iterdir()
+    }
+    upgrade({"stages": {"projects": projects}}, tmp_path)
 
 
 def delete_pod(name: str) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from k8s.access import Airflow
 from k8s.demo import AS_OF, DAG_ID, Clock, land
+from tests.e2e.readme_demo import Demo
 from tests.e2e.release import (
-    PROJECTS,
     alias,
     finished_run,
     pods,
@@ -31,18 +30,14 @@ from tests.e2e.release import (
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-PROJECT, LIKE = "flights_approved", "flights_eager"
+PROJECT = "flights_approved"
 GATE, ROLL_OUT = "decide_deployment", "deployment.roll_out"
 
 
 @pytest.fixture
-def careful(demo: str, tmp_path: Path) -> Iterator[None]:  # noqa: ARG001 - the demo comes first
-    """Give the release a project that asks before it deploys, and tasks a way to MLflow."""
-    files = {file.name: file.read_text() for file in (PROJECTS / LIKE).iterdir() if file.is_file()}
-    spec = yaml.safe_load(files["project.yaml"])
-    files["project.yaml"] = yaml.safe_dump(spec | {"approval": True}, sort_keys=False)
-    connected = {"airflow": {"mlflowConnection": True}}
-    upgrade({"stages": {"projects": {PROJECT: files}}, **connected}, tmp_path)
+def connected(demo: Demo, tmp_path: Path) -> Iterator[None]:  # noqa: ARG001 - the demo comes first
+    """Give the release's tasks a way to MLflow."""
+    upgrade({"airflow": {"mlflowConnection": True}}, tmp_path)
     yield
     upgrade({"airflow": {"mlflowConnection": False}}, tmp_path)
 
@@ -69,7 +64,7 @@ def task_path(run_id: str) -> str:
 
 
 def test_person_decides_over_the_deployment(
-    careful: None,  # noqa: ARG001
+    connected: None,  # noqa: ARG001
     client: Airflow,
     clock: Clock,
 ) -> None:

@@ -58,39 +58,6 @@ def read(uri: str) -> bytes:
     return content
 
 
-def runs_by_features(client: Airflow, dag_id: str) -> dict[str, str]:
-    """Return the runs that features have started, and how each is."""
-    found = client.get(f"/dags/{dag_id}/dagRuns", run_type="asset_triggered", limit=100)["dag_runs"]
-    return {run["dag_run_id"]: run["state"] for run in found}
-
-
-def started_by_features(client: Airflow, dag_id: str, before: dict[str, str]) -> str:
-    def new() -> str | None:
-        return next((r for r in runs_by_features(client, dag_id) if r not in before), None)
-
-    return wait_until(f"features to start {dag_id}", new, 60)
-
-
-@pytest.mark.parametrize("day", DAYS)
-def test_a_day_of_features_starts_its_training_and_its_scoring(client: Airflow, day: str) -> None:
-    for dag_id in (TRAINING, BATCH):
-        client.unpause(dag_id)
-    before = {dag_id: runs_by_features(client, dag_id) for dag_id in (TRAINING, BATCH)}
-    run_id = start(client, ETL, f"etl-{day}", project="flights", as_of=day)
-    assert finished(client, ETL, run_id) == "success"
-    built = returned(client, ETL, run_id, "build_features")
-    assert f"/build_features/dt={day}/" in built["record"]
-
-    training = started_by_features(client, TRAINING, before[TRAINING])
-    scoring = started_by_features(client, BATCH, before[BATCH])
-    assert finished(client, BATCH, scoring) == "success"
-    told = returned(client, BATCH, scoring, "score", 0)
-    assert f"/score/dt={day}/" in told["record"]
-    assert finished(client, TRAINING, training) == "success"
-    split = returned(client, TRAINING, training, "data_preparation.split")
-    assert f"/split/dt={day}/" in split["record"]
-
-
 def test_a_range_is_scored_with_one_version_and_once(client: Airflow) -> None:
     first, last = DAYS[0], "2013-03-03"
     once = start(client, BATCH, "range", project="flights", first=first, last=last)

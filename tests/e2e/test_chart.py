@@ -12,8 +12,9 @@ from k8s.access import kubectl_json
 from tests.chart.rendering import CHART
 from tests.chart.test_network import PATHS
 from tests.e2e import network_probe
+from tests.e2e.release import running_pods
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("demo")]
 
 RELEASE_SECRETS = "app.kubernetes.io/managed-by=Helm"
 
@@ -37,19 +38,6 @@ def release_secrets() -> dict[str, dict[str, str]]:
     return {item["metadata"]["name"]: item["data"] for item in found}
 
 
-def running_pods() -> dict[str, tuple[str, int]]:
-    """Every pod of the release's workloads: name to identity and number of restarts."""
-    found = kubectl_json("get", "pods", "-l", "app.kubernetes.io/component!=stage")["items"]
-    return {
-        item["metadata"]["name"]: (
-            item["metadata"]["uid"],
-            sum(status["restartCount"] for status in item["status"]["containerStatuses"]),
-        )
-        for item in found
-        if item["status"]["phase"] == "Running"
-    }
-
-
 def assert_parts_answer() -> None:
     """Run the chart's own test, and read that all it asks was answered."""
     said = helm("test", "slipway", "--logs", "--timeout", "2m")
@@ -57,11 +45,11 @@ def assert_parts_answer() -> None:
     assert "WRONG" not in said
 
 
-def test_the_parts_answer_each_other(demo: str) -> None:  # noqa: ARG001
+def test_the_parts_answer_each_other() -> None:
     assert_parts_answer()
 
 
-def test_an_upgrade_with_the_same_values_changes_nothing(demo: str) -> None:  # noqa: ARG001
+def test_an_upgrade_with_the_same_values_changes_nothing() -> None:
     secrets, pods = release_secrets(), running_pods()
     helm("upgrade", "slipway", str(CHART), "--reuse-values", "--wait", "--timeout", "5m")
     assert len(secrets) >= 14
@@ -70,7 +58,7 @@ def test_an_upgrade_with_the_same_values_changes_nothing(demo: str) -> None:  # 
     assert running_pods() == pods
 
 
-def test_the_namespace_is_restricted_and_nothing_was_refused(demo: str) -> None:  # noqa: ARG001
+def test_the_namespace_is_restricted_and_nothing_was_refused() -> None:
     namespace = kubectl_json("get", "namespace", access.NAMESPACE)
     labels = namespace["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -117,7 +105,7 @@ def labels_of(row: str) -> dict[str, str]:
     return labels
 
 
-def test_every_component_reaches_what_it_needs_and_nothing_else(demo: str) -> None:  # noqa: ARG001
+def test_every_component_reaches_what_it_needs_and_nothing_else() -> None:
     postgres = kubectl_json("get", "statefulset", "slipway-postgres")
     image = postgres["spec"]["template"]["spec"]["containers"][0]["image"]
     targets = addresses()

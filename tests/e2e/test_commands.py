@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from tests.e2e.readme_demo import Demo
 from tests.e2e.release import REPO
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +30,7 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def pages(demo: str) -> Iterator[dict[str, Page]]:  # noqa: ARG001 - the demo comes first
+def pages(demo: Demo) -> Iterator[dict[str, Page]]:  # noqa: ARG001 - the demo comes first
     """What `make ui` forwards, by title, while it forwards."""
     command = ["make", "--no-print-directory", "ui"]
     with subprocess.Popen(
@@ -92,7 +93,8 @@ def test_the_logins_are_where_it_says(pages: dict[str, Page]) -> None:
             assert token.status_code == 201
 
 
-def test_status_shows_the_nodes_and_what_is_not_well(demo: str) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("demo")
+def test_status_shows_the_nodes_and_what_is_not_well() -> None:
     done = subprocess.run(
         ["make", "--no-print-directory", "status"],
         cwd=REPO,

@@ -17,6 +17,7 @@ from k8s import access
 from k8s.access import airflow, kubectl, kubectl_json, mlflow, port_forward, secret
 from tests.chart.rendering import CHART
 from tests.e2e.any_dag import Run
+from tests.e2e.readme_demo import Demo
 from tests.e2e.release import upgrade
 from tests.e2e.test_chart import assert_parts_answer, helm
 
@@ -96,7 +97,7 @@ def images() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def company(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
+def company(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
     """Install the second release; while it is there, everything asked goes to its namespace."""
     folder = tmp_path_factory.mktemp("company")
     here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}}

@@ -8,7 +8,7 @@ import pytest
 
 from k8s.access import Airflow
 from k8s.demo import Clock, land
-from tests.e2e.any_dag import DAGS, Run
+from tests.e2e.any_dag import DAGS, Run, run_ids_by_features
 from tests.e2e.release import records, stage_pods, tags, versions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
@@ -20,15 +20,35 @@ FRESH_DAY = "2013-03-06"
 
 @pytest.mark.parametrize("day", DAYS)
 def test_every_dag_is_green_for_the_day(client: Airflow, day: str) -> None:
-    for dag_id in DAGS:
-        run = Run.start(client, dag_id, day, dated=True)
-        assert run.finished() == "success", f"{dag_id}: {run.states}"
-        assert "failed" not in run.states.values()
+    consumers = ("ml_training_pipeline", "batch_prediction_pipeline")
+    for dag_id in consumers:
+        client.unpause(dag_id)
+    known = {dag_id: run_ids_by_features(client, dag_id) for dag_id in consumers}
+    etl = green(Run.start(client, "etl_feature_engineering", day, dated=True))
+    training, scoring = (
+        green(Run.started_by_features(client, dag_id, known[dag_id])) for dag_id in consumers
+    )
+    handed = {
+        "build_features": handed_over(etl)["build_features"],
+        "split": handed_over(training)["data_preparation.split"],
+        "score": handed_over(scoring)["score"],
+    }
+    for stage, named in handed.items():
+        assert all(f"/{stage}/dt={day}/" in record for record in named)
+
+    advanced = green(Run.start(client, "ml_model_deployment_advanced", day, dated=True))
+    assert_deployed_or_refused_with_a_reason(advanced)
+    green(Run.start(client, "model_monitoring_pipeline", day, dated=True))
 
 
-def test_deployed_by_the_advanced_dag_or_refused_with_a_reason(client: Airflow) -> None:
-    run = Run.start(client, "ml_model_deployment_advanced", DAYS[0])
-    assert run.finished() == "success"
+def green(run: Run) -> Run:
+    """Wait for the end of a run, and return it when it is green."""
+    assert run.finished() == "success", f"{run.dag_id}: {run.states}"
+    assert "failed" not in run.states.values()
+    return run
+
+
+def assert_deployed_or_refused_with_a_reason(run: Run) -> None:
     results, states = run.results(), run.states
     if states["keep_champion"] == "success":
         assert results["keep_champion"]["reason"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +13,6 @@ from k8s.access import Airflow, mlflow
 from k8s.demo import DAG_ID as TRAINING
 from k8s.demo import Clock, land
 from tests.e2e.release import (
-    add_project,
     alias,
     finished_run,
     keys,
@@ -138,10 +136,7 @@ def test_a_day_without_predictions_is_red_at_once(client: Airflow) -> None:
     assert tasks["fin"]["state"] == "upstream_failed"
 
 
-def test_a_world_that_turned_starts_one_training(
-    client: Airflow, clock: Clock, tmp_path: Path
-) -> None:
-    add_project(TURNING, tmp_path)
+def test_a_world_that_turned_starts_one_training(client: Airflow, clock: Clock) -> None:
     land(clock, TURNING, "2013-02-18", "2013-03-03")
     first = train_when_known(client, TURNING, "2013-03-01")
     assert finished_run(client, first) == "success"

@@ -13,6 +13,7 @@ import pytest
 from k8s import access
 from k8s.access import airflow, kubectl, kubectl_json, mlflow
 from tests.chart.rendering import CHART
+from tests.e2e.readme_demo import Demo
 from tests.e2e.test_chart import helm, release_secrets
 
 pytestmark = pytest.mark.e2e
@@ -23,7 +24,7 @@ NOTICE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def values(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:  # noqa: ARG001
+def values(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:  # noqa: ARG001
     """The first release's values; while they are used, everything goes to another namespace."""
     file = tmp_path_factory.mktemp("again") / "values.yaml"
     file.write_text(json.dumps(json.loads(helm("get", "values", "slipway", "-o", "json")) or {}))

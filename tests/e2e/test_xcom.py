@@ -11,7 +11,7 @@ import pytest
 
 from k8s.access import kubectl
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("demo")]
 
 LIMIT = 1024
 LARGEST = """
@@ -32,7 +32,7 @@ def ask(question: str) -> list[dict[str, object]]:
     return found
 
 
-def test_no_xcom_is_larger_than_1_kib(demo: str) -> None:  # noqa: ARG001 - runs come first
+def test_no_xcom_is_larger_than_1_kib() -> None:
     largest = ask(LARGEST)
     assert len(largest) == 20, "there are too few XComs to tell"
     assert [one for one in largest if int(str(one["bytes"])) > LIMIT] == []

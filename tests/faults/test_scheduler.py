@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from k8s.access import Airflow
 from k8s.demo import Clock, land
 from tests.e2e.release import (
-    add_project,
     delete_pod,
     finished_run,
     pods,
@@ -21,8 +18,7 @@ from tests.e2e.release import (
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def test_run_outlives_its_scheduler(client: Airflow, clock: Clock, tmp_path: Path) -> None:
-    add_project("flights_eager", tmp_path)
+def test_run_outlives_its_scheduler(client: Airflow, clock: Clock) -> None:
     land(clock, "flights_eager")
     run_id = train_when_known(client, "flights_eager", "2013-03-03", "killed")
 

@@ -1,0 +1,1 @@
+../../../ml/projects/flights/model.py
