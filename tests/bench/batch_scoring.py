@@ -81,7 +81,8 @@ def prepare(clock: Clock, first: date, last: date) -> None:
 def stage(verb: str, day: date, *options: str) -> Ending:
     """Run a stage in a pod as a DAG would; AccessError when it fails."""
     arguments = [verb.replace("_", "-"), "--project", PROJECT, "--as-of", str(day), *options]
-    name = create(manifest(verb, PROJECT, arguments))
+    template = "model" if verb == "pin_champion" else "data"
+    name = create(manifest(template, PROJECT, arguments))
     ending = ending_of(name, STAGE_TIMEOUT_S)
     if ending.phase != "Succeeded":
         raise AccessError(f"{verb} failed: {ending.last_line} (pod {name})")
