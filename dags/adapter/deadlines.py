@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk.definitions.callback import AsyncCallback
@@ -31,7 +32,20 @@ def late_after(limit: timedelta) -> DeadlineAlert | None:
     return DeadlineAlert(usual, limit, callback)
 
 
-async def report_late_run(context: dict[str, Any] | None = None, **_: object) -> None:
-    """Say in the triggerer's log which run has missed its deadline."""
-    run = (context or {}).get("dag_run", {})
-    log.warning("run %s of %s has missed its deadline", run.get("dag_run_id"), run.get("dag_id"))
+async def report_late_run(context: dict[str, Any], **_: object) -> None:
+    """Say in the triggerer's log which run has missed its deadline, and tell people of it."""
+    # Here and not above: a DAG file that says when it is late need not load what tells of it.
+    from notices import LateRun
+    from notifications import tell_late
+
+    run, due = context["dag_run"], context["deadline"]["deadline_time"]
+    log.warning("run %s of %s has missed its deadline", run["dag_run_id"], run["dag_id"])
+    conf = run.get("conf") or {}
+    late = LateRun(
+        dag_id=run["dag_id"],
+        run_id=run["dag_run_id"],
+        due=due if isinstance(due, datetime) else datetime.fromisoformat(due),
+        project=str(conf.get("project") or ""),
+        day=str(conf.get("as_of") or (run.get("logical_date") or "")[:10]),
+    )
+    await asyncio.to_thread(tell_late, late)

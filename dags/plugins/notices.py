@@ -1,6 +1,6 @@
-"""What the end of a run means to people, and the message that tells them.
+"""What the end of a run, or its being late, means to people, and the message that tells them.
 
-Knows neither Airflow nor who is told: a run's end comes in as plain data, a notice goes out.
+Knows neither Airflow nor who is told: plain data comes in, a notice goes out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Event(StrEnum):
     REFUSED = "refused"
     ROLLED_BACK = "rolled_back"
     DRIFT = "drift"
+    LATE = "late"
 
 
 _OF_DECISION = {"refuse": Event.REFUSED, "watch": Event.DRIFT, "retrain": Event.DRIFT}
@@ -34,6 +35,7 @@ _HEADLINE = {
     Event.REFUSED: "The new model was refused. The champion stays.",
     Event.ROLLED_BACK: "The new model was taken back. Users get the one from before.",
     Event.DRIFT: "What the model sees or answers has changed.",
+    Event.LATE: "The run takes much longer than it usually does, and goes on.",
 }
 
 _CAUSES = {
@@ -100,6 +102,17 @@ class RunEnd:
 
 
 @dataclass(frozen=True)
+class LateRun:
+    """A run that still goes on after `due`, the time by which it should have ended."""
+
+    dag_id: str
+    run_id: str
+    due: datetime
+    project: str = ""
+    day: str = ""
+
+
+@dataclass(frozen=True)
 class Places:
     """Where people find Airflow and MLflow, as their browsers know them."""
 
@@ -143,9 +156,22 @@ def _blame(run: RunEnd) -> str:
 def notice_of(run: RunEnd, places: Places) -> Notice:
     """Write the message about a run's end."""
     event, reason = event_of(run)
+    return Notice(event, _title(event, run), "\n\n".join(_paragraphs(run, event, reason, places)))
+
+
+def late_notice_of(run: LateRun, places: Places) -> Notice:
+    """Write the message about a run that is late."""
+    paragraphs = (
+        _HEADLINE[Event.LATE],
+        f"Why: {_code(f'it should have ended by {run.due:%Y-%m-%d %H:%M} UTC')}",
+        f"[Airflow run]({_run_link(run, places)})",
+    )
+    return Notice(Event.LATE, _title(Event.LATE, run), "\n\n".join(paragraphs))
+
+
+def _title(event: Event, run: RunEnd | LateRun) -> str:
     about = " ".join(part for part in (run.project, run.day) if part) or run.run_id
-    body = "\n\n".join(_paragraphs(run, event, reason, places))
-    return Notice(event, f"{event}: {about} ({run.dag_id})", body)
+    return f"{event}: {about} ({run.dag_id})"
 
 
 def _paragraphs(run: RunEnd, event: Event, reason: str, places: Places) -> Iterator[str]:
@@ -167,8 +193,12 @@ def _code(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
+def _run_link(run: RunEnd | LateRun, places: Places) -> str:
+    return f"{places.airflow}/dags/{quote(run.dag_id, '')}/runs/{quote(run.run_id, '')}"
+
+
 def _airflow_link(run: RunEnd, places: Places) -> str:
-    link = f"{places.airflow}/dags/{quote(run.dag_id, '')}/runs/{quote(run.run_id, '')}"
+    link = _run_link(run, places)
     # Someone who is told of a failure wants that task's log.
     return f"{link}/tasks/{quote(run.failed[0].task_id, '')}" if run.failed else link
 

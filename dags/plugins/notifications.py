@@ -1,4 +1,4 @@
-"""Tells people how runs end: each end becomes one notice to chat, mail, tickets or webhooks.
+"""Tells people how runs end, and which are late: one notice each to chat, mail or webhooks.
 
 Listens to Airflow itself, so it works for any DAG, on the cluster and in `airflow dags test`, and a
 DAG file has nothing to say about it. Off until SLIPWAY_NOTIFICATIONS_FILE names a file with
@@ -6,6 +6,7 @@ addresses. What happens where:
 
 - in a task's process: when it fails, its sentence is kept as the XCom `failure`;
 - in the scheduler: when a run ends, its notice is written and put into the outbox;
+- in the triggerer: when a run misses its deadline, the same;
 - in `send_notice.py`, a process of its own: the addresses are read and the notice is sent.
 
 No receiver can fail or delay a run. What did not get through is counted and logged.
@@ -33,7 +34,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 from airflow.utils.session import create_session
 from mlflow_links import mlflow_ui_url
-from notices import Event, Notice, Places, RunEnd, TaskEnd, notice_of
+from notices import Event, LateRun, Notice, Places, RunEnd, TaskEnd, late_notice_of, notice_of
 from sqlalchemy import select
 from sqlalchemy.orm import object_session
 
@@ -61,6 +62,7 @@ _APPRISE_TYPE = {
     Event.REFUSED: "info",
     Event.ROLLED_BACK: "warning",
     Event.DRIFT: "warning",
+    Event.LATE: "warning",
 }
 
 
@@ -232,6 +234,16 @@ def failure_of(error: str | BaseException) -> dict[str, Any]:
     kept: dict[str, Any] = {"error": sentence}
     code = getattr(error, "exit_code", None)
     return kept | ({"exit_code": code} if isinstance(code, int) else {})
+
+
+def tell_late(run: LateRun) -> None:
+    """Tell that a run is late, if anybody wants to know; returns once that is sent, or is not."""
+    settings = Settings.read()
+    if settings is None or Event.LATE not in settings.events:
+        return
+    outbox = Outbox()
+    outbox.put(late_notice_of(run, settings.places), settings.file)
+    outbox.settle()
 
 
 def run_end(dag_run: DagRun, cause: str, *, succeeded: bool) -> RunEnd:

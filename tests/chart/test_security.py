@@ -167,19 +167,23 @@ def test_each_airflow_process_reads_the_keys_it_uses(laptop: list[Object], proce
     assert keys == PROCESSES[process]
 
 
-def test_addresses_of_notices_are_in_the_scheduler_alone(tmp_path: Path) -> None:
+def test_addresses_of_notices_are_only_where_notices_are_sent_from(tmp_path: Path) -> None:
     values = {"airflow": {"notifications": {"existingSecret": "people"}}}
     objects = render_values(values, tmp_path)
     reading = [found for found in pods(objects) if ("people", "addresses") in found.secrets()]
-    assert [found.source for found in reading] == ["Deployment/slipway-airflow-scheduler"]
-    (scheduler,) = reading[0].spec["containers"]
-    told = {item["name"]: item["value"] for item in scheduler["env"] if "NOTIF" in item["name"]}
-    assert told == {
-        "SLIPWAY_NOTIFICATIONS_FILE": "/opt/slipway-notifications/addresses",
-        "SLIPWAY_NOTIFICATIONS_EVENTS": "success,failure,refused,rolled_back,drift",
+    assert {found.source for found in reading} == {
+        "Deployment/slipway-airflow-scheduler",
+        "Deployment/slipway-airflow-triggerer",
     }
-    mounted = [m["mountPath"] for m in scheduler["volumeMounts"] if m["name"] == "notifications"]
-    assert mounted == ["/opt/slipway-notifications"]
+    for found in reading:
+        (process,) = found.spec["containers"]
+        told = {item["name"]: item["value"] for item in process["env"] if "NOTIF" in item["name"]}
+        assert told == {
+            "SLIPWAY_NOTIFICATIONS_FILE": "/opt/slipway-notifications/addresses",
+            "SLIPWAY_NOTIFICATIONS_EVENTS": "success,failure,refused,rolled_back,drift,late",
+        }
+        mounts = {m["name"]: m["mountPath"] for m in process["volumeMounts"]}
+        assert mounts["notifications"] == "/opt/slipway-notifications"
 
 
 def test_no_pod_knows_of_notices_unless_someone_is_told(laptop: list[Object]) -> None:

@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from notices import Event, Places, RunEnd, TaskEnd, event_of, notice_of
+from notices import (
+    Event,
+    LateRun,
+    Places,
+    RunEnd,
+    TaskEnd,
+    event_of,
+    late_notice_of,
+    notice_of,
+)
 
 PLACES = Places("https://airflow.example.org", "https://mlflow.example.org")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -142,7 +151,22 @@ def test_end_of_a_run_is_one_event_with_a_reason(case: str) -> None:
 
 
 def test_every_event_can_happen() -> None:
-    assert {event for _, event, _ in CASES.values()} == set(Event)
+    assert {event for _, event, _ in CASES.values()} == set(Event) - {Event.LATE}
+
+
+def test_late_run_is_told_as_one_that_goes_on() -> None:
+    due = datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
+    run = LateRun("ml_training_pipeline", "asked for", due, "flights", "2013-03-01")
+    notice = late_notice_of(run, PLACES)
+    assert (notice.event, notice.title) == (
+        Event.LATE,
+        "late: flights 2013-03-01 (ml_training_pipeline)",
+    )
+    assert notice.body.split("\n\n") == [
+        "The run takes much longer than it usually does, and goes on.",
+        "Why: `it should have ended by 2026-03-01 20:30 UTC`",
+        "[Airflow run](https://airflow.example.org/dags/ml_training_pipeline/runs/asked%20for)",
+    ]
 
 
 def test_message_says_what_which_why_and_where() -> None:

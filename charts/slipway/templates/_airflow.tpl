@@ -173,7 +173,7 @@ What the processes that parse or launch DAGs mount besides: stage templates and 
 {{- end -}}
 
 {{/*
-Where the scheduler finds the addresses of those who are told how runs end. Call with $.
+Where the scheduler and the triggerer find the addresses of those who are told of runs. Call with $.
 */}}
 {{- define "slipway.airflow.notificationsEnv" -}}
 - name: SLIPWAY_NOTIFICATIONS_FILE

@@ -8,7 +8,7 @@ connectivity test on a cluster reads them back.
 airflow-api-server: [postgres, minio, kubernetes-api, airflow-scheduler, airflow-triggerer]
 airflow-scheduler: [postgres, minio, kubernetes-api, airflow-api-server{{ $told }}{{ $mlflow }}]
 airflow-dag-processor: [postgres]
-airflow-triggerer: [postgres, minio, kubernetes-api{{ $mlflow }}]
+airflow-triggerer: [postgres, minio, kubernetes-api{{ $told }}{{ $mlflow }}]
 airflow-task: [minio, airflow-api-server{{ $mlflow }}]
 airflow-migration: [postgres]
 airflow-cleanup: [kubernetes-api]
