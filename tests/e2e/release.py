@@ -216,6 +216,13 @@ def add_projects(tmp_path: Path) -> None:
     upgrade({"stages": {"projects": projects}}, tmp_path)
 
 
+def sql(statement: str, database: str = "postgres") -> str:
+    """Run a statement in the release's Postgres as its superuser; return the bare rows."""
+    command = ["psql", "-qAt", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--username", "postgres"]
+    pod = ["slipway-postgres-0", "--container", "postgres"]
+    return kubectl("exec", *pod, "--", *command, "--dbname", database, "--command", statement)
+
+
 def delete_pod(name: str) -> None:
     """Kill a pod at once, as a lost node would."""
     kubectl("delete", "pod", name, "--grace-period=0", "--force")

@@ -18,7 +18,7 @@ from k8s.access import airflow, kubectl, kubectl_json, mlflow, port_forward, sec
 from tests.chart.rendering import CHART
 from tests.e2e.any_dag import Run
 from tests.e2e.readme_demo import Demo
-from tests.e2e.release import upgrade
+from tests.e2e.release import sql, upgrade
 from tests.e2e.test_chart import assert_parts_answer, helm
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -36,13 +36,6 @@ LOGINS = [
 ]
 PAIRED = ("airflow-api-server", "airflow-scheduler", "airflow-triggerer", "mlflow")
 DAY = "2013-03-01"
-
-
-def sql(statement: str) -> None:
-    """Run a statement as the superuser of the first release's Postgres."""
-    command = ["psql", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--username", "postgres"]
-    pod = ["slipway-postgres-0", "--container", "postgres"]
-    kubectl("exec", *pod, "--", *command, "--command", statement)
 
 
 def drop_databases() -> None:

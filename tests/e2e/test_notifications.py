@@ -12,7 +12,17 @@ import pytest
 import yaml
 
 from k8s.access import AccessError, Airflow, kubectl, kubectl_json
-from tests.e2e.release import pods, upgrade, wait_until
+from k8s.demo import AS_OF
+from k8s.demo import DAG_ID as TRAINING
+from tests.e2e.release import (
+    finished_run,
+    pods,
+    run_state,
+    sql,
+    train,
+    upgrade,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -27,6 +37,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 http.server.HTTPServer(("", {PORT}), Handler).serve_forever()
+"""
+
+# Airflow sets a deadline hours ahead; that time is all that is made up.
+DUE_NOW = """
+update deadline set deadline_time = now() from dag_run
+where dag_run.id = deadline.dagrun_id and dag_run.run_id like 'late\\_\\_%' and not missed
+returning 1
 """
 
 
@@ -105,6 +122,26 @@ def test_failed_run_is_told_once_with_its_reason_and_links(told: Airflow) -> Non
     logs = kubectl("logs", "deploy/slipway-airflow-scheduler", "-c", "scheduler", "--since=5m")
     assert "sent the notice" in logs
     assert "json://" not in logs
+
+
+def test_late_run_is_told_while_it_goes_on(told: Airflow) -> None:
+    know_how_long_a_run_takes(told)
+    run_id = train(told, "flights", "2013-11-29", "late")  # a day that never lands: it waits
+    wait_until("Airflow to set a deadline", lambda: sql(DUE_NOW, "airflow"), 60)
+    wait_until("the notice", lambda: any(run_id in str(post) for post in received()), 120)
+    time.sleep(5)  # a second one would come at once
+    (notice,) = [post for post in received() if run_id in str(post)]
+    assert notice["title"] == f"late: flights 2013-11-29 ({TRAINING})"
+    assert notice["type"] == "warning"
+    assert run_state(told, run_id) == "running"
+    told.send("PATCH", f"/dags/{TRAINING}/dagRuns/{run_id}", {"state": "failed"})
+
+
+def know_how_long_a_run_takes(client: Airflow) -> None:
+    """Make sure of three green runs: from the third on, there are deadlines."""
+    green = client.get(f"/dags/{TRAINING}/dagRuns", state="success", limit=3)["dag_runs"]
+    for _ in range(3 - len(green)):
+        assert finished_run(client, train(client, "flights", AS_OF, "usual")) == "success"
 
 
 def test_stages_have_a_pool_of_the_charts_size(client: Airflow) -> None:

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from k8s.access import kubectl
+from tests.e2e.release import sql
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("demo")]
 
@@ -22,17 +22,7 @@ select coalesce(json_agg(found), '[]') from (
 """
 
 
-def ask(question: str) -> list[dict[str, object]]:
-    """Ask Airflow's database, as the role that owns it, from within its pod."""
-    psql = 'psql -qAt -U "${POSTGRES_USER:-postgres}" -d airflow'
-    said = kubectl(
-        "exec", "-i", "statefulset/slipway-postgres", "--", "sh", "-c", psql, stdin=question
-    )
-    found: list[dict[str, object]] = json.loads(said)
-    return found
-
-
 def test_no_xcom_is_larger_than_1_kib() -> None:
-    largest = ask(LARGEST)
+    largest: list[dict[str, object]] = json.loads(sql(LARGEST, "airflow"))
     assert len(largest) == 20, "there are too few XComs to tell"
     assert [one for one in largest if int(str(one["bytes"])) > LIMIT] == []
