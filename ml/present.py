@@ -5,6 +5,7 @@ The page is one HTML file without scripts, made from the run's records alone.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ml.evaluation import measured
@@ -13,52 +14,10 @@ from ml.job import Job
 from ml.ledger import Outcome, before, once, publish, upstream
 from ml.project import read_project
 from ml.record import Record, Result, Stage
+from ml.store import sha256
 
 TELL = ("version", "run_id", "report")
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{{ project }}: version {{ version }}</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: left }
-td.number { text-align: right; font-variant-numeric: tabular-nums }
-.bar { background: #eef2f7; width: 12rem } .bar div { background: #4a7db5; height: .8rem }
-.verdict { border-left: .4rem solid #2e7d4f; background: #eef7f1; padding: .6rem 1rem }
-code { overflow-wrap: anywhere }
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
-<p class="verdict"><b>{{ project }}, version {{ version }}: {{ decision }}.</b> {{ reason }}</p>
-{% for heading, rows in tables.items() %}
-<h2>{{ heading }}</h2>
-<table>
-{% for name, value in rows.items() %}<tr><th>{{ name }}</th><td><code>{{ value }}</code></td></tr>
-{% endfor %}</table>
-{% endfor %}
-{% if slices %}
-<h2>Parts of the holdout</h2>
-<table>
-<tr><th>part</th><th>rows</th><th>AUC</th><th></th><th>champion's AUC</th></tr>
-{% for part in slices %}<tr><td>{{ part.column }} {{ part.value }}</td>
-<td class="number">{{ part.rows }}</td><td class="number">{{ "%.3f" | format(part.candidate) }}</td>
-<td><div class="bar"><div style="width: {{ (part.candidate * 100) | round(1) }}%"></div></div></td>
-<td class="number">{{ "%.3f" | format(part.champion) if part.champion is not none else "" }}</td>
-</tr>
-{% endfor %}</table>
-{% endif %}
-<h2>Records</h2>
-<ul>
-{% for uri in records %}<li><code>{{ uri }}</code></li>
-{% endfor %}</ul>
-</body>
-</html>
-"""
+PAGE = Path(__file__).with_name("present.html.jinja")
 
 
 def run(job: Job) -> Result:
@@ -69,6 +28,7 @@ def run(job: Job) -> Result:
         stage=Stage.PRESENT,
         asked=asked.fingerprint,
         title=title,
+        page=sha256(PAGE.read_bytes()),
         code=code_digest("ml.present"),
         versions=versions("jinja2"),
     )
@@ -76,7 +36,8 @@ def run(job: Job) -> Result:
     def work(folder: str) -> Outcome:
         from jinja2 import Environment
 
-        page = Environment(autoescape=True).from_string(PAGE).render(content(job, asked, title))
+        template = Environment(autoescape=True).from_string(PAGE.read_text(encoding="utf-8"))
+        page = template.render(content(job, asked, title))
         output = publish(job.stores.data, folder, "report.html", page.encode(), None)
         trained = before(job, asked, Stage.TRAIN)
         facts = {
