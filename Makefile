@@ -9,8 +9,9 @@ PYTHON := .venv/bin/python
 PROJECT ?= flights
 # Puts the container engine, kind, kubectl and helm on PATH, whichever ones `make up` found or built.
 CLUSTER := eval "$$(k8s/env)" &&
-# Tests without a cluster run a file to a core; the ones on it share the release and run one by one.
-AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests without a cluster run a file to a core, in the order of the files: the longest come early.
+# The ones on the cluster share the release and run one by one.
+AT_ONCE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 ##@ Use
 .PHONY: demo

@@ -9,8 +9,9 @@ import pytest
 
 from k8s.access import Airflow, airflow
 from k8s.demo import Clock
+from tests.e2e.forget import forget_projects
 from tests.e2e.readme_demo import Demo, run_demo_twice
-from tests.e2e.release import add_projects
+from tests.e2e.release import PROJECTS, add_projects
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +19,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A release in which the demo has been run; every test after it stands on what it left.
 
     The demo sets the values a user's machine needs and no other, so the projects come after it.
+    What an earlier run of the tests left of them is removed: their tests begin as on a new release.
     """
     done = run_demo_twice()
+    forget_projects(folder.name for folder in PROJECTS.iterdir())
     add_projects(tmp_path_factory.mktemp("projects"))
     return done
 

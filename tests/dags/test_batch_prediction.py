@@ -16,7 +16,7 @@ from adapter.local_stage import LocalStageOperator
 from adapter.stages import STAGES
 from airflow.sdk import DAG
 
-from tests.dags.conftest import load_dag, task_of
+from tests.dags.conftest import load_dag, run_here, task_of
 
 # A whole Airflow runs in here, and not all that it warns of is about us.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -37,7 +37,7 @@ class Bench:
         """Run the DAG; return its state, those of its tasks, and what the last task returned."""
         for task in self.dag.tasks:
             task.retry_delay = timedelta(milliseconds=10)
-        run = self.dag.test(logical_date=datetime(2013, 3, 4, tzinfo=UTC), run_conf=conf)
+        run = run_here(self.dag, logical_date=datetime(2013, 3, 4, tzinfo=UTC), run_conf=conf)
         tasks = run.get_task_instances()
         states = {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in tasks}
         summarise = next(ti for ti in tasks if ti.task_id == "summarise")

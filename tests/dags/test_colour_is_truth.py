@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from ml.pipeline import TRAINING
 from ml.record import Stage
-from tests.dags.conftest import load_dag, task_of
+from tests.dags.conftest import load_dag, run_here, task_of
 
 # A whole Airflow runs in here, and not all that it warns of is about us.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -51,7 +51,7 @@ class Bench:
         """Run the DAG; return the state of the run, and of each task."""
         for task in self.dag.tasks:
             task.retry_delay = timedelta(milliseconds=10)
-        run = self.dag.test(logical_date=DAY, run_conf=conf)
+        run = run_here(self.dag, logical_date=DAY, run_conf=conf)
         states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
         return str(run.state), states
 

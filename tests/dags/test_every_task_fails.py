@@ -23,7 +23,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from tests.dags import canned_stage
-from tests.dags.conftest import DAGS, task_of
+from tests.dags.conftest import DAGS, run_here, task_of
 from tests.dags.receivers import Receiver, outbox, start_receiver
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -85,7 +85,7 @@ class World:
         day = FIRST_DAY + timedelta(days=self.runs)
         self.land(day)
         with failing_by_themselves(dag, [t for t in failing if not verb_of(dag, t)]):
-            run = dag.test(logical_date=day)
+            run = run_here(dag, logical_date=day)
         self.ended.append((dag.dag_id, f"{day:%Y-%m-%d}", str(run.state)))
         return str(run.state), worst(
             {(ti.task_id, str(ti.state)) for ti in run.get_task_instances()}

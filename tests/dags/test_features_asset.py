@@ -17,7 +17,7 @@ from adapter.local_stage import LocalStageOperator
 from adapter.pipeline import AS_OF, EVERY_DAY
 from custom_timetables import BackfillTimetable
 
-from tests.dags.conftest import load_dag
+from tests.dags.conftest import load_dag, run_here
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -50,8 +50,10 @@ class Bench:
 
     def build(self, day: str, **conf: str) -> None:
         """Let the ETL run for a day, as `airflow dags test` does."""
-        run = load_dag(ETL).test(
-            logical_date=datetime.fromisoformat(f"{day}T00:00:00+00:00"), run_conf=conf
+        run = run_here(
+            load_dag(ETL),
+            logical_date=datetime.fromisoformat(f"{day}T00:00:00+00:00"),
+            run_conf=conf,
         )
         assert run.state == "success"
 
@@ -206,7 +208,7 @@ def test_features_of_a_day_without_a_whole_window_before_it_train_nothing(bench:
 
 def test_a_training_that_somebody_asks_for_is_not_skipped(bench: Bench) -> None:
     bench.land("2013-02-28")
-    run = load_dag(TRAINING).test(logical_date=datetime(2013, 2, 28, tzinfo=UTC))
+    run = run_here(load_dag(TRAINING), logical_date=datetime(2013, 2, 28, tzinfo=UTC))
     assert {ti.state for ti in run.get_task_instances() if ti.task_id == "wait_for_partition"} == {
         "success"
     }

@@ -14,7 +14,7 @@ import pytest
 from adapter.local_stage import LocalStageOperator
 from airflow.sdk import DAG
 
-from tests.dags.conftest import load_dag, task_of
+from tests.dags.conftest import load_dag, run_here, task_of
 
 # A whole Airflow runs in here, and not all that it warns of is about us.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -41,7 +41,7 @@ class Bench:
         """Run the DAG; return the state of each task, and of the run as `run`."""
         for task in self.dag.tasks:
             task.retry_delay = timedelta(milliseconds=10)
-        run = self.dag.test(logical_date=day, run_conf=conf)
+        run = run_here(self.dag, logical_date=day, run_conf=conf)
         self.returned = {ti.task_id: ti.xcom_pull(ti.task_id) for ti in run.get_task_instances()}
         return {ti.task_id: str(ti.state) for ti in run.get_task_instances()} | {
             "run": str(run.state)

@@ -20,7 +20,8 @@ from k8s.stage_pod import Ending, create, ending_of, manifest
 from ml.artifact import ArtifactManifest
 from ml.record import Record, Stage
 from tests.code.small_model import publish
-from tests.e2e.release import object_store, remove_objects
+from tests.e2e.forget import forget_models
+from tests.e2e.release import object_store
 
 AS_OF = date(2013, 3, 1)
 TIMEOUT_S = 420
@@ -146,14 +147,7 @@ class Parcels:
 
     def remove(self) -> None:
         """Take everything of the project away."""
-        label = f"slipway.dev/project={self.project}"
-        kubectl("delete", "deployment,service,pdb,pod", "-l", label, "--wait=false")
-        kubectl("delete", "lease", f"slipway-roll-out-{self.project}", "--ignore-not-found")
-        with mlflow() as client:
-            url = "/api/2.0/mlflow/registered-models/delete"
-            client.request("DELETE", url, json={"name": self.project})
-        for bucket in ("models", "data"):
-            remove_objects(bucket, f"{self.project}/")
+        forget_models(self.project)
 
 
 @dataclass(frozen=True)

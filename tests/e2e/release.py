@@ -169,14 +169,14 @@ def pods(selector: str) -> list[dict[str, Any]]:
 
 
 def running_pods() -> dict[str, tuple[str, int]]:
-    """Return every pod of the release's workloads: name to identity and number of restarts."""
+    """Return the pods of the release's workloads that stay: name to identity and restarts."""
     return {
         pod["metadata"]["name"]: (
             pod["metadata"]["uid"],
             sum(status["restartCount"] for status in pod["status"]["containerStatuses"]),
         )
         for pod in pods("app.kubernetes.io/component!=stage")
-        if pod["status"]["phase"] == "Running"
+        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
     }
 
 
