@@ -70,4 +70,5 @@ def run_here(dag: DAG, **options: Any) -> DagRun:
     """
     sleep = time.sleep
     with patch("time.sleep", lambda seconds: sleep(min(seconds, 0.01))):
-        return dag.test(**options)
+        run: DagRun = dag.test(**options)
+    return run
