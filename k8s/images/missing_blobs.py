@@ -1,6 +1,6 @@
 """Copy the archive of `docker save` without the blobs that a node has.
 
-Usage: docker save IMAGE | python3 missing_blobs.py FILE-WITH-DIGESTS | ctr images import -
+Usage: python3 missing_blobs.py FILE-WITH-DIGESTS <IMAGE.tar >WHAT-IS-MISSING.tar
 """
 
 from __future__ import annotations
