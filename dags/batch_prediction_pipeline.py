@@ -35,7 +35,7 @@ with DAG(
     catchup=False,
     max_active_runs=2,
     dagrun_timeout=timedelta(hours=12),
-    deadline=late_after(timedelta(hours=6)),
+    deadline=late_after(timedelta(hours=6), "flights"),
     params=project_params(default="flights") | range_params(),
     default_args={"owner": "ml", "executor": "LocalExecutor", **RETRIES},
     tags=["scoring", "mlflow"],

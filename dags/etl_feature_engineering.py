@@ -36,7 +36,7 @@ with DAG(
     catchup=False,
     max_active_runs=3,
     dagrun_timeout=timedelta(hours=16),
-    deadline=late_after(timedelta(hours=14)),
+    deadline=late_after(timedelta(hours=14), "flights"),
     params=project_params(default="flights"),
     default_args={"owner": "ml", "executor": "LocalExecutor", **RETRIES},
     tags=["features", "data"],

@@ -42,7 +42,7 @@ with DAG(
     catchup=False,
     max_active_runs=3,
     dagrun_timeout=timedelta(hours=20),
-    deadline=late_after(timedelta(hours=16)),
+    deadline=late_after(timedelta(hours=16), "flights"),
     params=project_params(default="flights"),
     default_args={"owner": "ml", "executor": "LocalExecutor", **RETRIES},
     tags=["training", "mlflow", "serving"],

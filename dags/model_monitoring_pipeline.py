@@ -40,7 +40,7 @@ with DAG(
     catchup=False,
     max_active_runs=3,
     dagrun_timeout=timedelta(hours=6),
-    deadline=late_after(timedelta(hours=2)),
+    deadline=late_after(timedelta(hours=2), "flights"),
     params=project_params(default="flights"),
     default_args={"owner": "ml", "executor": "LocalExecutor", **RETRIES},
     tags=["monitoring", "mlflow"],

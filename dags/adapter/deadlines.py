@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +14,14 @@ from adapter.settings import Place, Settings
 log = logging.getLogger(__name__)
 
 
-def late_after(limit: timedelta) -> DeadlineAlert | None:
+GOES_ON = ("queued", "running")
+
+
+def late_after(limit: timedelta, project: str) -> DeadlineAlert | None:
     """Return the alert of a DAG whose runs should take at most `limit` more than they usually do.
 
-    Usually is the average of the last ten green runs, from the third on. A deadline counted from
+    `project` is the one that runs are about which name none. Usually is the average of ten green
+    runs that Airflow picks, once there are three. A deadline counted from
     the moment a run was queued would be simpler, but Airflow 3.3.2 then can't clear a task of the
     run any more: the API answers 500, as it reads the stored interval as a number.
     Local runs have none: `airflow dags test` of Airflow 3.3.2 breaks off at the end of a run whose
@@ -27,25 +30,31 @@ def late_after(limit: timedelta) -> DeadlineAlert | None:
     if Settings.read().place is Place.LOCAL:
         return None
     # The callback runs in the triggerer: the KubernetesExecutor runs none.
-    callback = AsyncCallback(report_late_run)
+    callback = AsyncCallback(report_late_run, {"project": project})
     usual = DeadlineReference.AVERAGE_RUNTIME(max_runs=10, min_runs=3)
     return DeadlineAlert(usual, limit, callback)
 
 
-async def report_late_run(context: dict[str, Any], **_: object) -> None:
-    """Say in the triggerer's log which run has missed its deadline, and tell people of it."""
+async def report_late_run(context: dict[str, Any], project: str, **_: object) -> None:
+    """Say in the triggerer's log which run has missed its deadline, and tell people of it.
+
+    Airflow forgets the deadline of a run that ended well, but not of one that failed or was ended
+    by hand: of those nobody is told again.
+    """
     # Here and not above: a DAG file that says when it is late need not load what tells of it.
     from notices import LateRun
     from notifications import tell_late
 
     run, due = context["dag_run"], context["deadline"]["deadline_time"]
+    if run["state"] not in GOES_ON:
+        return
     log.warning("run %s of %s has missed its deadline", run["dag_run_id"], run["dag_id"])
     conf = run.get("conf") or {}
     late = LateRun(
         dag_id=run["dag_id"],
         run_id=run["dag_run_id"],
         due=due if isinstance(due, datetime) else datetime.fromisoformat(due),
-        project=str(conf.get("project") or ""),
+        project=str(conf.get("project") or project),
         day=str(conf.get("as_of") or (run.get("logical_date") or "")[:10]),
     )
-    await asyncio.to_thread(tell_late, late)
+    tell_late(late)

@@ -163,6 +163,7 @@ def late_notice_of(run: LateRun, places: Places) -> Notice:
     """Write the message about a run that is late."""
     paragraphs = (
         _HEADLINE[Event.LATE],
+        *([f"Model: {_code(run.project)}"] if run.project else []),
         f"Why: {_code(f'it should have ended by {run.due:%Y-%m-%d %H:%M} UTC')}",
         f"[Airflow run]({_run_link(run, places)})",
     )

@@ -162,6 +162,10 @@ class Outbox:
         return done.stdout
 
 
+OUTBOX = Outbox()
+"""What this process tells, of ends and of late runs, goes through one."""
+
+
 def _tell(notice: Notice, delivery: dict[str, Any]) -> None:
     where = f"{delivery['service']} (line {delivery['number']})"
     if delivery["ok"]:
@@ -237,13 +241,11 @@ def failure_of(error: str | BaseException) -> dict[str, Any]:
 
 
 def tell_late(run: LateRun) -> None:
-    """Tell that a run is late, if anybody wants to know; returns once that is sent, or is not."""
+    """Tell that a run is late, if anybody wants to know; the notice is sent soon."""
     settings = Settings.read()
     if settings is None or Event.LATE not in settings.events:
         return
-    outbox = Outbox()
-    outbox.put(late_notice_of(run, settings.places), settings.file)
-    outbox.settle()
+    OUTBOX.put(late_notice_of(run, settings.places), settings.file)
 
 
 def run_end(dag_run: DagRun, cause: str, *, succeeded: bool) -> RunEnd:
@@ -327,4 +329,4 @@ class NotificationsPlugin(AirflowPlugin):
     """Registers the listener with Airflow."""
 
     name = "notifications"
-    listeners = [Notifications(Outbox())]  # noqa: RUF012 - Airflow wants a list
+    listeners = [Notifications(OUTBOX)]  # noqa: RUF012 - Airflow wants a list

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chart.rendering import (
     Object,
     PodSpec,
@@ -135,17 +137,24 @@ def test_an_external_database_is_reached_at_its_addresses_alone(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("events", "senders"),
+    [
+        (["failure", "late"], ["slipway-airflow-scheduler", "slipway-airflow-triggerer"]),
+        (["failure"], ["slipway-airflow-scheduler"]),
+    ],
+)
 def test_receivers_of_notices_are_reached_only_by_who_sends_and_only_when_there_are_some(
-    laptop: list[Object], tmp_path: Path
+    laptop: list[Object], tmp_path: Path, events: list[str], senders: list[str]
 ) -> None:
-    told = {"existingSecret": "people", "cidrs": ["10.20.0.0/16"], "ports": [443]}
+    told = {"existingSecret": "people", "events": events, "cidrs": ["10.20.0.0/16"], "ports": [443]}
     objects = render_values({"airflow": {"notifications": told}}, tmp_path)
     changed = [
         policy["metadata"]["name"]
         for policy in of_kind(objects, "NetworkPolicy")
         if policy != one(laptop, "NetworkPolicy", policy["metadata"]["name"])
     ]
-    assert changed == ["slipway-airflow-scheduler", "slipway-airflow-triggerer"]
+    assert changed == senders
     to_receivers = {"to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}], "ports": [{"port": 443}]}
     for sender in changed:
         assert to_receivers in one(objects, "NetworkPolicy", sender)["spec"]["egress"]

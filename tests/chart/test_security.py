@@ -167,20 +167,26 @@ def test_each_airflow_process_reads_the_keys_it_uses(laptop: list[Object], proce
     assert keys == PROCESSES[process]
 
 
-def test_addresses_of_notices_are_only_where_notices_are_sent_from(tmp_path: Path) -> None:
-    values = {"airflow": {"notifications": {"existingSecret": "people"}}}
+@pytest.mark.parametrize(
+    ("events", "senders"),
+    [("failure,late", {"scheduler", "triggerer"}), ("failure", {"scheduler"})],
+)
+def test_addresses_of_notices_are_only_where_notices_are_sent_from(
+    tmp_path: Path, events: str, senders: set[str]
+) -> None:
+    told = {"existingSecret": "people", "events": events.split(",")}
+    values = {"airflow": {"notifications": told}}
     objects = render_values(values, tmp_path)
     reading = [found for found in pods(objects) if ("people", "addresses") in found.secrets()]
     assert {found.source for found in reading} == {
-        "Deployment/slipway-airflow-scheduler",
-        "Deployment/slipway-airflow-triggerer",
+        f"Deployment/slipway-airflow-{sender}" for sender in senders
     }
     for found in reading:
         (process,) = found.spec["containers"]
-        told = {item["name"]: item["value"] for item in process["env"] if "NOTIF" in item["name"]}
-        assert told == {
+        env = {item["name"]: item["value"] for item in process["env"] if "NOTIF" in item["name"]}
+        assert env == {
             "SLIPWAY_NOTIFICATIONS_FILE": "/opt/slipway-notifications/addresses",
-            "SLIPWAY_NOTIFICATIONS_EVENTS": "success,failure,refused,rolled_back,drift,late",
+            "SLIPWAY_NOTIFICATIONS_EVENTS": events,
         }
         mounts = {m["name"]: m["mountPath"] for m in process["volumeMounts"]}
         assert mounts["notifications"] == "/opt/slipway-notifications"

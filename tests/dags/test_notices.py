@@ -164,6 +164,7 @@ def test_late_run_is_told_as_one_that_goes_on() -> None:
     )
     assert notice.body.split("\n\n") == [
         "The run takes much longer than it usually does, and goes on.",
+        "Model: `flights`",
         "Why: `it should have ended by 2026-03-01 20:30 UTC`",
         "[Airflow run](https://airflow.example.org/dags/ml_training_pipeline/runs/asked%20for)",
     ]

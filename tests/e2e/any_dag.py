@@ -22,7 +22,9 @@ DAGS = (
 
 def run_ids_by_features(client: Airflow, dag_id: str) -> set[str]:
     """Return the runs of a DAG that features have started so far."""
-    found = client.get(f"/dags/{dag_id}/dagRuns", run_type="asset_triggered", limit=100)
+    found = client.get(
+        f"/dags/{dag_id}/dagRuns", run_type="asset_triggered", limit=100, order_by="-id"
+    )
     return {run["dag_run_id"] for run in found["dag_runs"]}
 
 

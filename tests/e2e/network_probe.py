@@ -46,7 +46,8 @@ def pod(
         "kind": "Pod",
         "metadata": {"name": f"probe-{row}", "labels": {**labels, key: value}},
         "spec": {
-            "restartPolicy": "Never",
+            # A busy node may fail to start a container; a script that has run is not run again.
+            "restartPolicy": "OnFailure",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 0,

@@ -168,15 +168,23 @@ def pods(selector: str) -> list[dict[str, Any]]:
     return items
 
 
+def staying_pods(selector: str) -> list[dict[str, Any]]:
+    """Return the pods that run, and are not being replaced by others."""
+    return [
+        pod
+        for pod in pods(selector)
+        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
 def running_pods() -> dict[str, tuple[str, int]]:
-    """Return the pods of the release's workloads that stay: name to identity and restarts."""
+    """Return the pods of the release's workloads: name to identity and number of restarts."""
     return {
         pod["metadata"]["name"]: (
             pod["metadata"]["uid"],
             sum(status["restartCount"] for status in pod["status"]["containerStatuses"]),
         )
-        for pod in pods("app.kubernetes.io/component!=stage")
-        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        for pod in staying_pods("app.kubernetes.io/component!=stage")
     }
 
 

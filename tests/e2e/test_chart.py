@@ -12,7 +12,7 @@ from k8s.access import kubectl_json
 from tests.chart.rendering import CHART
 from tests.chart.test_network import PATHS
 from tests.e2e import network_probe
-from tests.e2e.release import running_pods
+from tests.e2e.release import running_pods, staying_pods
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("demo")]
 
@@ -87,9 +87,8 @@ def addresses() -> dict[str, str]:
 
 
 def pod_address(component: str) -> str:
-    selector = f"app.kubernetes.io/component={component}"
-    pods = kubectl_json("get", "pods", "-l", selector, "--field-selector=status.phase=Running")
-    return str(pods["items"][0]["status"]["podIP"])
+    found = staying_pods(f"app.kubernetes.io/component={component}")
+    return str(found[0]["status"]["podIP"])
 
 
 def labels_of(row: str) -> dict[str, str]:

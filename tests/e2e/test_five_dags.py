@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 DAYS = ("2013-03-02", "2013-03-03")
 CONSUMERS = ("ml_training_pipeline", "batch_prediction_pipeline")
 """The DAGs that features start."""
-# No test before this one has touched it.
+# No other test works on it.
 FRESH_DAY = "2013-03-06"
 
 

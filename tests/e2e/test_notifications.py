@@ -1,10 +1,11 @@
-"""A failed run on the cluster reaches a receiver once, and only the scheduler may send it."""
+"""A run on the cluster that fails, or is late, is told to a receiver once."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,13 @@ def received() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def reaches(ip: str) -> bool:
-    """Whether the only scheduler left, the one before being gone, can connect to the receiver."""
-    schedulers = pods("app.kubernetes.io/component=airflow-scheduler")
-    if len(schedulers) != 1:
+def reaches(process: str, ip: str) -> bool:
+    """Whether the only one left of a process, the one before being gone, reaches the receiver."""
+    found = pods(f"app.kubernetes.io/component=airflow-{process}")
+    if len(found) != 1:
         return False
     connect = f"import socket; socket.create_connection(('{ip}', {PORT}), 2)"
-    into = ["exec", schedulers[0]["metadata"]["name"], "-c", "scheduler", "--"]
+    into = ["exec", found[0]["metadata"]["name"], "-c", process, "--"]
     try:
         kubectl(*into, "python", "-c", connect)
     except AccessError:
@@ -96,8 +97,9 @@ def told(client: Airflow, tmp_path: Path) -> Iterator[Airflow]:
     kubectl("create", "secret", "generic", NAME, f"--from-literal=addresses={address}")
     notifications = {"existingSecret": NAME, "ports": [PORT]}
     upgrade({"airflow": {"notifications": notifications}}, tmp_path)
-    # A notice is sent once: not before the one scheduler there is, is let through.
-    wait_until("the scheduler to reach the receiver", lambda: reaches(ip), 120)
+    # A notice is sent once: not before each of the two that send any is let through.
+    for process in ("scheduler", "triggerer"):
+        wait_until(f"the {process} to reach the receiver", partial(reaches, process, ip), 120)
     yield client
     upgrade({"airflow": {"notifications": {"existingSecret": "", "ports": [443]}}}, tmp_path)
     kubectl("delete", "pod,secret", NAME, "--ignore-not-found", "--wait=false")
@@ -127,14 +129,16 @@ def test_failed_run_is_told_once_with_its_reason_and_links(told: Airflow) -> Non
 def test_late_run_is_told_while_it_goes_on(told: Airflow) -> None:
     know_how_long_a_run_takes(told)
     run_id = train(told, "flights", "2013-11-29", "late")  # a day that never lands: it waits
-    wait_until("Airflow to set a deadline", lambda: sql(DUE_NOW, "airflow"), 60)
-    wait_until("the notice", lambda: any(run_id in str(post) for post in received()), 120)
-    time.sleep(5)  # a second one would come at once
-    (notice,) = [post for post in received() if run_id in str(post)]
-    assert notice["title"] == f"late: flights 2013-11-29 ({TRAINING})"
-    assert notice["type"] == "warning"
-    assert run_state(told, run_id) == "running"
-    told.send("PATCH", f"/dags/{TRAINING}/dagRuns/{run_id}", {"state": "failed"})
+    try:
+        wait_until("a deadline", lambda: sql(DUE_NOW, "airflow").strip() or None, 60)
+        wait_until("the notice", lambda: any(run_id in str(post) for post in received()), 120)
+        time.sleep(5)  # a second one would come at once
+        (notice,) = [post for post in received() if run_id in str(post)]
+        assert notice["title"] == f"late: flights 2013-11-29 ({TRAINING})"
+        assert notice["type"] == "warning"
+        assert run_state(told, run_id) == "running"
+    finally:
+        told.send("PATCH", f"/dags/{TRAINING}/dagRuns/{run_id}", {"state": "failed"})
 
 
 def know_how_long_a_run_takes(client: Airflow) -> None:

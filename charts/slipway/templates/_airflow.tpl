@@ -182,6 +182,13 @@ Where the scheduler and the triggerer find the addresses of those who are told o
   value: {{ join "," .Values.airflow.notifications.events }}
 {{- end -}}
 
+{{/*
+Says "yes" when the triggerer, which tells of late runs and of nothing else, needs the addresses. Call with $.
+*/}}
+{{- define "slipway.airflow.tellsOfLateRuns" -}}
+{{- if and .Values.airflow.notifications.existingSecret (has "late" .Values.airflow.notifications.events) }}yes{{ end -}}
+{{- end -}}
+
 {{- define "slipway.airflow.notificationsVolume" -}}
 # A folder, so that a changed Secret arrives without a restart.
 - name: notifications

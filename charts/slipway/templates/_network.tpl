@@ -4,11 +4,12 @@ connectivity test on a cluster reads them back.
 */}}
 {{- define "slipway.network.paths" -}}
 {{- $told := ternary "" ", receivers" (empty .Values.airflow.notifications.existingSecret) -}}
+{{- $late := ternary "" ", receivers" (empty (include "slipway.airflow.tellsOfLateRuns" .)) -}}
 {{- $mlflow := .Values.airflow.mlflowConnection | ternary ", mlflow" "" -}}
 airflow-api-server: [postgres, minio, kubernetes-api, airflow-scheduler, airflow-triggerer]
 airflow-scheduler: [postgres, minio, kubernetes-api, airflow-api-server{{ $told }}{{ $mlflow }}]
 airflow-dag-processor: [postgres]
-airflow-triggerer: [postgres, minio, kubernetes-api{{ $told }}{{ $mlflow }}]
+airflow-triggerer: [postgres, minio, kubernetes-api{{ $late }}{{ $mlflow }}]
 airflow-task: [minio, airflow-api-server{{ $mlflow }}]
 airflow-migration: [postgres]
 airflow-cleanup: [kubernetes-api]
