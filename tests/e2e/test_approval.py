@@ -5,6 +5,7 @@ The answers go through Airflow's REST API, as the buttons in the UI do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,12 @@ def question(client: Airflow, run_id: str) -> dict[str, Any]:
 
 
 def answer(client: Airflow, run_id: str, option: str, note: str) -> None:
-    """Press one of the two buttons."""
+    """Read the question, and press one of the two buttons.
+
+    Airflow 3.3.2 takes a task for lost, and asks anew, when the answer is there before the
+    scheduler has heard that the asking half of the task ended. Nobody reads that fast.
+    """
+    time.sleep(5)
     body = {"chosen_options": [option], "params_input": {"note": note}}
     answered = client.send("PATCH", f"{task_path(run_id)}/hitlDetails", body)
     assert answered.status_code == 200, answered.text
