@@ -12,7 +12,6 @@ import pytest
 from adapter.deadlines import report_late_run
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.triggers.callback import CallbackTrigger
-from notifications import OUTBOX
 
 from tests.dags.receivers import Told
 
@@ -39,6 +38,10 @@ def missed(**different: object) -> list[Any]:
         return [event.payload["state"] async for event in trigger.run()]
 
     ended = asyncio.run(states())
+    # Here and not above: Airflow loads plugins of its own accord, twice, and each time the module
+    # is made anew. The callback has just used the last one.
+    from notifications import OUTBOX
+
     OUTBOX.settle()
     return ended
 
