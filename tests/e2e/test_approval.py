@@ -5,14 +5,13 @@ The answers go through Airflow's REST API, as the buttons in the UI do.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from k8s.access import Airflow
+from k8s.access import Airflow, kubectl
 from k8s.demo import AS_OF, DAG_ID, Clock, land
 from tests.e2e.readme_demo import Demo
 from tests.e2e.release import (
@@ -54,15 +53,23 @@ def question(client: Airflow, run_id: str) -> dict[str, Any]:
 
 
 def answer(client: Airflow, run_id: str, option: str, note: str) -> None:
-    """Read the question, and press one of the two buttons.
+    """Press one of the two buttons, once the scheduler has heard that the asking half has ended.
 
-    Airflow 3.3.2 takes a task for lost, and asks anew, when the answer is there before the
-    scheduler has heard that the asking half of the task ended. Nobody reads that fast.
+    Airflow 3.3.2 takes a task for lost, and asks anew, when the answer is there before that. No
+    person reads a question so fast.
     """
-    time.sleep(5)
+    wait_until("the scheduler to hear that the gate asked", lambda: heard_of_asking(run_id), 60)
     body = {"chosen_options": [option], "params_input": {"note": note}}
     answered = client.send("PATCH", f"{task_path(run_id)}/hitlDetails", body)
     assert answered.status_code == 200, answered.text
+
+
+def heard_of_asking(run_id: str) -> bool:
+    """Tell whether the scheduler's log has the end of the process that asked."""
+    scheduler = "app.kubernetes.io/component=airflow-scheduler"
+    lines = kubectl("logs", "--selector", scheduler, "--tail=-1").splitlines()
+    wanted = "executor event with state success", f"'{GATE}'", f"'{run_id}'"
+    return any(all(word in line for word in wanted) for line in lines)
 
 
 def task_path(run_id: str) -> str:
