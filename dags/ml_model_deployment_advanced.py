@@ -36,7 +36,7 @@ with DAG(
     description="Take a model from raw data to users, every step in sight",
     schedule=None,
     max_active_runs=3,
-    dagrun_timeout=timedelta(hours=20),
+    dagrun_timeout=timedelta(hours=30),
     deadline=late_after(timedelta(hours=16), "flights"),
     params=project_params(default="flights"),
     default_args={"owner": "ml", "executor": "LocalExecutor", **RETRIES},

@@ -41,7 +41,7 @@ with DAG(
     **days_of("flights"),
     catchup=False,
     max_active_runs=3,
-    dagrun_timeout=timedelta(hours=20),
+    dagrun_timeout=timedelta(hours=30),
     deadline=late_after(timedelta(hours=16), "flights"),
     params=project_params(default="flights"),
     default_args={"owner": "ml", "executor": "LocalExecutor", **RETRIES},

@@ -34,8 +34,8 @@ with DAG(
     "model_monitoring_pipeline",
     doc_md=__doc__,
     description="Measure the model in use every day, and train a new one when it has become worse",
-    # Six hours for the day's features and predictions to be made.
-    schedule=CronDataIntervalTimetable("0 6 * * *", timezone="UTC"),
+    # The day's data may land until noon; two hours for its features and predictions to be made.
+    schedule=CronDataIntervalTimetable("0 14 * * *", timezone="UTC"),
     **days_of("flights"),
     catchup=False,
     max_active_runs=3,

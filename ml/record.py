@@ -99,10 +99,11 @@ def results_as_json(results: Sequence[Result], room_for: int) -> str:
 
 
 def _fit(fields: dict[str, Any], limit: int) -> str:
-    while len(text := json.dumps(fields, ensure_ascii=False).encode()) > limit:
+    # With escapes, as whoever passes the result on may write it.
+    while len(text := json.dumps(fields)) > limit:
         sentences = [k for k in ("error", "reason") if len(str(fields.get(k, ""))) > 1]
         if not sentences:
             raise ValueError(f"a result of {len(text)} bytes cannot be cut to {limit}")
         longest = max(sentences, key=lambda k: len(fields[k]))
         fields[longest] = fields[longest][: len(fields[longest]) * 9 // 10 - 1] + "…"
-    return text.decode()
+    return text

@@ -229,16 +229,18 @@ class RollOut:
     def _taken_back(self, release: Release, plan: Plan, error: Exception) -> Exception:
         """Put everything back and return the error to raise."""
         reason = str(error) if isinstance(error, StageError) else f"{type(error).__name__}: {error}"
-        left = self._undo(release.project, plan)
+        undone, left = self._undo(release.project, plan)
         self.remark(release, "failed", reason)
         sentence = (
             f"version {release.version} of {release.project} was not rolled out: {reason}; {left}"
         )
-        if isinstance(error, RolloutRefusedError):
+        # A refusal is final; what is still to be taken back needs another try.
+        if undone and isinstance(error, RolloutRefusedError):
             return RolloutRefusedError(sentence)
         return StageError(sentence)
 
-    def _undo(self, project: str, plan: Plan) -> str:
+    def _undo(self, project: str, plan: Plan) -> tuple[bool, str]:
+        """Return whether users have what they had before, and a clause about what that is."""
         try:
             if self.target.view(project).live is not plan.back_to:
                 self.target.select(project, plan.back_to)
@@ -246,10 +248,10 @@ class RollOut:
             self.target.stop(project, plan.side)
             view = self.target.view(project)
         except Exception as error:
-            return f"it could not be taken back ({error}), the next roll-out will do that"
+            return False, f"it could not be taken back ({error}), the next roll-out will do that"
         if view.live is None:
-            return "no version answers"
-        return f"version {view.sides[view.live].version} keeps answering"
+            return True, "no version answers"
+        return True, f"version {view.sides[view.live].version} keeps answering"
 
     def remark(self, release: Release, outcome: str, reason: str) -> None:
         """Write on the version how its roll-out ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -37,9 +37,16 @@ class DaysOperator(BaseOperator):
         """Work out the days; a range that is none fails the run at once."""
         if bool(self.first) != bool(self.last):
             raise AirflowFailException("give both `first` and `last`, or neither: then it is a day")
-        parts = self._range() if self.first else self.days.split(",")
+        parts = self._range() if self.first else self._days()
         self.log.info("%s to %s in %d parts", parts[0], parts[-1], len(parts))
         return parts
+
+    def _days(self) -> list[str]:
+        """Return each day; of very many, as after a pause, neighbours together."""
+        try:
+            return gathered({date.fromisoformat(day) for day in self.days.split(",")})
+        except ValueError as error:
+            raise AirflowFailException(f"cannot score these days: {error}") from error
 
     def _range(self) -> list[str]:
         parts = partitions(date.fromisoformat(self.first), date.fromisoformat(self.last))
@@ -52,8 +59,40 @@ def partitions(first: date, last: date, most: int = MOST_PODS) -> list[str]:
     """Cut a range of days into at most `most` parts of about the same length."""
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     size = -(-len(days) // most) if days else 1
+    return _cut(days, size)
+
+
+def gathered(days: Collection[date], most: int = MOST_PODS) -> list[str]:
+    """Put days into at most `most` parts that hold no other day.
+
+    Raises ValueError when the days lie too far apart for that.
+    """
+    stretches = _stretches(days)
+    for size in range(1, len(days) + 1):
+        parts = [part for stretch in stretches for part in _cut(stretch, size)]
+        if len(parts) <= most:
+            return parts
+    raise ValueError(
+        f"{len(days)} days in {len(stretches)} stretches are too many for one run: "
+        "trigger a run with `first` and `last`, which name a range of days"
+    )
+
+
+def _stretches(days: Collection[date]) -> list[list[date]]:
+    """Sort days into rows of neighbours."""
+    found: list[list[date]] = []
+    for day in sorted(days):
+        if found and day - found[-1][-1] == timedelta(days=1):
+            found[-1].append(day)
+        else:
+            found.append([day])
+    return found
+
+
+def _cut(days: list[date], size: int) -> list[str]:
+    """Cut neighbouring days into parts of `size`, each named by its ends."""
     parts = [days[start : start + size] for start in range(0, len(days), size)]
-    return [str(part[0]) if size == 1 else f"{part[0]}/{part[-1]}" for part in parts]
+    return [str(part[0]) if len(part) == 1 else f"{part[0]}/{part[-1]}" for part in parts]
 
 
 class SummaryOperator(BaseOperator):

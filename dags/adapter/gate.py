@@ -24,7 +24,7 @@ from adapter.settings import Settings
 
 DEPLOY, REFUSE = "deploy", "refuse"
 NOTE_LIMIT = 200
-"""Characters of an answer's note: the gate's result must stay under 1 KiB."""
+"""Bytes that an answer's note may take in an XCom: the gate's result must stay under 1 KiB."""
 
 
 class KeepChampionOperator(BaseOperator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -68,9 +69,13 @@ def hours(limit: timedelta | None) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return the text on one line, at most `limit` characters of it."""
+    """Return the text on one line, cut where it would take over `limit` bytes in an XCom."""
     line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    if len(json.dumps(line)) <= limit:
+        return line
+    while len(json.dumps(f"{line}…")) > limit:
+        line = line[:-1]
+    return f"{line}…"
 
 
 def _score(value: float | None) -> str:

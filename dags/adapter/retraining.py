@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -41,8 +42,9 @@ class TrainingBranchOperator(BaseBranchOperator):
 class StartTrainingOperator(TriggerDagRunOperator):
     """Start the training pipeline for the day, once: the run's id is made from project and day.
 
-    A run with this id that exists already is what was wanted. Where a scheduler runs, a paused
-    training pipeline fails the task: its run would wait unseen.
+    A run with this id that exists already is what was wanted, unless it has failed: then nothing
+    has been trained, and the task fails. Where a scheduler runs, a paused training pipeline fails
+    the task too: its run would wait unseen.
     """
 
     def __init__(self, *, dag_to_run: str, **kwargs: Any) -> None:
@@ -59,10 +61,17 @@ class StartTrainingOperator(TriggerDagRunOperator):
 
     def execute(self, context: Context) -> None:
         """Start the run, unless it was started before."""
-        known = context["ti"].get_dr_count(
-            dag_id=self.trigger_dag_id, run_ids=[str(self.trigger_run_id)]
+        count = partial(
+            context["ti"].get_dr_count,
+            dag_id=self.trigger_dag_id,
+            run_ids=[str(self.trigger_run_id)],
         )
-        if known:
+        if count(states=["failed"]):
+            raise AirflowFailException(
+                f"the run {self.trigger_run_id} of {self.trigger_dag_id}, which was started for "
+                "this day, has failed: clear what failed in it, then this task"
+            )
+        if count():
             self.log.info("%s has the run %s already", self.trigger_dag_id, self.trigger_run_id)
             return
         super().execute(context)

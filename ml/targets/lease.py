@@ -109,11 +109,17 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._done.wait(_RENEW):
-            self._mine.spec.renew_time = _now()
             try:
-                self._mine = self._replace(self._mine)
-            except (ApiException, urllib3.exceptions.HTTPError):
+                self._mine = self._replace(self._renewed())
+            except (ApiException, TargetError, urllib3.exceptions.HTTPError):
                 continue  # the next try may work; if not, the lease runs out by itself
+
+    def _renewed(self) -> Any:  # noqa: ANN401
+        """Return our lease as it is to be: read anew, as a write whose reply got lost counts."""
+        found = self._read()
+        mine = found if found and found.spec.holder_identity == self._identity else self._mine
+        mine.spec.renew_time = _now()
+        return mine
 
     def _give_back(self) -> None:
         self._mine.spec.holder_identity = ""

@@ -179,6 +179,17 @@ def test_a_switch_that_fails_says_so_and_empties_nothing_users_may_reach(world: 
     assert world.aliases.names == {Alias.CHAMPION: "1"}
 
 
+def test_a_bad_version_that_can_not_be_taken_back_is_tried_again(world: World) -> None:
+    """A refusal is final, and people are told that all is as before: that is not so yet."""
+    world.target.flaw = Flaw(calls={"stop"}, lies={"2"})
+    with pytest.raises(StageError, match="it could not be taken back") as caught:
+        world.roll_out("2")
+    assert caught.value.exit_code == 1
+    world.target.flaw = Flaw(lies={"2"})
+    assert world.refused("2").endswith("version 1 keeps answering")
+    assert world.target.users_get() == "1"
+
+
 @pytest.mark.parametrize("what", ["point champion 2", "point previous 1"])
 def test_a_registry_that_fails_gives_users_the_old_version_back(world: World, what: str) -> None:
     world.aliases.broken[what] = "before"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter.batch import MOST_PODS, partitions, summary_of
+from adapter.batch import MOST_PODS, gathered, partitions, summary_of
 from adapter.identity import StageRun
 from adapter.local_stage import LocalStageOperator
 from adapter.stages import STAGES
@@ -154,6 +154,30 @@ def test_any_range_is_cut_into_a_list_that_airflow_may_carry(count: int) -> None
     told = [StageRun("flights", "score", part, "d", "t", "r").arguments(None) for part in parts]
     scored = [day for arguments in told for day in days_of(arguments)]
     assert scored == [first + timedelta(days=n) for n in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST_PODS, MOST_PODS + 1, 365])
+def test_days_that_come_together_are_each_scored_once_in_few_pods(count: int) -> None:
+    """As after a pause: the first event after it brings all that were missed."""
+    first = date(2013, 1, 1)
+    days = [first + timedelta(days=n) for n in range(count + 1) if n != count // 2]
+    parts = gathered(days)
+    assert len(parts) <= MOST_PODS
+    assert len(json.dumps(parts)) <= 1024
+    told = [StageRun("flights", "score", part, "d", "t", "r").arguments(None) for part in parts]
+    assert [day for arguments in told for day in days_of(arguments)] == days
+
+
+def test_a_few_days_have_a_pod_each_in_the_order_of_time() -> None:
+    assert gathered([date(2013, 3, day) for day in (9, 2, 1)]) == [
+        *("2013-03-01", "2013-03-02", "2013-03-09")
+    ]
+
+
+def test_days_too_far_apart_for_one_run_are_refused_with_the_way_out() -> None:
+    days = [date(2013, 1, 1) + timedelta(days=2 * n) for n in range(MOST_PODS + 1)]
+    with pytest.raises(ValueError, match="`first` and `last`"):
+        gathered(days)
 
 
 def days_of(arguments: list[str]) -> list[date]:

@@ -115,12 +115,17 @@ def test_branch_ids_carry_their_task_group(dag: DAG) -> None:
     assert set(gate.branches.values()) == gate.downstream_task_ids
 
 
-def test_approval_is_refused_by_silence_well_before_the_run_is_over(dag: DAG) -> None:
+@pytest.mark.parametrize("dag_id", ["ml_training_pipeline", "ml_model_deployment_advanced"])
+def test_approval_is_refused_by_silence_before_the_run_is_over(dag_id: str) -> None:
+    """Also when the data came at the last moment, and with hours left for the stages."""
+    dag = load_dag(dag_id)
     gate = task_of(dag, "decide_deployment")
+    (wait,) = [task_of(dag, root.task_id) for root in dag.roots]
     assert gate.defaults == ["Reject"]
     assert gate.response_timeout == timedelta(hours=12)
     assert dag.dagrun_timeout is not None
-    assert gate.response_timeout < dag.dagrun_timeout
+    waited = timedelta(seconds=wait.timeout) + gate.response_timeout
+    assert waited + timedelta(hours=6) <= dag.dagrun_timeout
 
 
 def test_results_are_pulled_from_ids_with_their_task_group(dag: DAG) -> None:

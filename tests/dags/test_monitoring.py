@@ -106,7 +106,7 @@ def test_it_runs_when_the_days_predictions_have_had_their_time() -> None:
     dag = load_dag(DAG_ID)
     assert dag.catchup is False
     timetable: Any = dag.timetable
-    assert timetable.expression == "0 6 * * *"
+    assert timetable.expression == "0 14 * * *"
 
 
 @pytest.mark.parametrize("decision", ["healthy", "watch"])
@@ -141,6 +141,26 @@ def test_a_model_that_became_worse_starts_one_training(bench: Bench) -> None:
     again = bench.run()
     assert (again["start_training"], again["run"]) == ("success", "success")
     assert list(bench.trainings) == [RUN_ID]
+
+
+def test_a_training_that_failed_does_not_count_as_done(bench: Bench) -> None:
+    bench.tell(monitored="retrain")
+    assert bench.run()["start_training"] == "success"
+    end_trainings("failed")
+    again = bench.run()
+    assert (again["start_training"], again["run"]) == ("failed", "failed")
+    end_trainings("success")
+    assert bench.run()["start_training"] == "success"
+    assert list(bench.trainings) == [RUN_ID]
+
+
+def end_trainings(state: str) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(update(DagRun).filter_by(dag_id=TRAINING).values(state=state))
 
 
 def test_the_day_on_the_form_is_the_day_that_is_trained(bench: Bench) -> None:
