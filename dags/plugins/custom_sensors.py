@@ -38,6 +38,8 @@ from mlflow_links import ModelVersionLink, RunLink
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+_TOO_MANY, _BROKEN = 429, 500
+
 
 class PartitionSensor(BaseSensorOperator):
     """Wait for a project's data of one day to have landed; return the manifest's address.
@@ -88,8 +90,12 @@ class PartitionSensor(BaseSensorOperator):
         return self._found()
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
-        """Return whether the manifest is there now."""
-        there = look_in(self.manifest_url, self.aws_conn_id).exists()
+        """Return whether the manifest is there now; a store that is away shows none."""
+        try:
+            there = look_in(self.manifest_url, self.aws_conn_id).exists()
+        except ConnectionError as error:
+            self.log.warning("cannot reach the store of %s: %s", self.manifest_url, error)
+            return False
         if not there and not self.deferrable:
             self.log.info("waiting for %s", self.manifest_url)
         return there
@@ -114,6 +120,8 @@ class PartitionSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(
                 f"{self.manifest_url} did not land within {waited}: land it and clear this task"
             )
+        if event["status"] == "refused":
+            raise AirflowFailException(event["message"])
         if event["status"] != "found":
             raise AirflowException(f"cannot look for {self.manifest_url}: {event['message']}")
         return self._found()
@@ -145,11 +153,13 @@ class PartitionTrigger(BaseTrigger):
         return path, {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: `found`, `timeout`, or `error` with a message."""
+        """Yield one event: `found`, `timeout`, or `refused` or `error` with a message."""
         self.log.info("waiting for %s", self.manifest_url)
         try:
             status = await self._watch()
             yield TriggerEvent({"status": status})
+        except AirflowFailException as error:
+            yield TriggerEvent({"status": "refused", "message": str(error)})
         except Exception as error:
             yield TriggerEvent({"status": "error", "message": str(error)})
 
@@ -171,7 +181,10 @@ class Place(Protocol):
     """Somewhere a manifest may be."""
 
     def exists(self) -> bool:
-        """Return whether it is there; raise ConnectionError when that cannot be told now."""
+        """Return whether it is there.
+
+        Raises ConnectionError when a later look may tell, AirflowFailException when none will.
+        """
 
 
 def look_in(url: str, aws_conn_id: str) -> Place:
@@ -197,13 +210,41 @@ class _ObjectPlace:
 
     def exists(self) -> bool:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # heavy, and not for every parse
-        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         self.hook = self.hook or S3Hook(aws_conn_id=self.aws_conn_id)
         try:
             return self.hook.head_object(self.key, self.bucket) is not None
-        except BotoCoreError as error:
-            raise ConnectionError(str(error)) from error
+        except (BotoCoreError, ClientError) as error:
+            if _may_pass(error):
+                raise ConnectionError(str(error)) from error
+            raise AirflowFailException(self._refusal(error)) from error
+
+    def _refusal(self, error: Exception) -> str:
+        # Who may not list a bucket is told 403, not 404, of whatever is not there yet.
+        return (
+            f"the store refuses to look for s3://{self.bucket}/{self.key}: {error}: check the "
+            f"login of the connection `{self.aws_conn_id}`, and that it may list and read the "
+            f"bucket `{self.bucket}`, then clear this task"
+        )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether an error of the S3 client is an outage, which ends, and not a refusal."""
+    from botocore.exceptions import (
+        ClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+    )
+
+    if isinstance(error, ClientError):
+        status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return status == _TOO_MANY or status >= _BROKEN
+    # These are about what was asked for, and with which login: the store was never called.
+    return not isinstance(
+        error, (NoCredentialsError, PartialCredentialsError, ParamValidationError)
+    )
 
 
 class MlflowSensor(BaseSensorOperator):
