@@ -33,7 +33,7 @@ _HEADLINE = {
     Event.SUCCESS: "The run ended well.",
     Event.FAILURE: "The run failed. Nothing after the failed task was done.",
     Event.REFUSED: "The new model was refused. The champion stays.",
-    Event.ROLLED_BACK: "The new model was taken back. Users get the one from before.",
+    Event.ROLLED_BACK: "The new model was taken back. Users get what they had before.",
     Event.DRIFT: "What the model sees or answers has changed.",
     Event.LATE: "The run takes much longer than it usually does, and goes on.",
 }
@@ -89,8 +89,10 @@ class RunEnd:
 
     @property
     def idle(self) -> bool:
-        """Return whether there was nothing to do: not one task ran."""
-        return bool(self.tasks) and all(task.state == "skipped" for task in self.tasks)
+        """Return whether there was nothing to do: it ended well, and not one task ran."""
+        # Airflow also skips what is left of a run that takes too long, and that may be all of it.
+        skipped = bool(self.tasks) and all(task.state == "skipped" for task in self.tasks)
+        return self.succeeded and skipped
 
     def last_said(self, key: str) -> Mapping[str, Any]:
         """Return what the last task with a word on `key` returned; empty when there is none."""

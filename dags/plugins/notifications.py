@@ -140,6 +140,7 @@ class Outbox:
         """Return what the sending process says; it does not outlive its time."""
         message = {
             "event": notice.event,
+            "events": list(Event),
             "type": _APPRISE_TYPE[notice.event],
             "title": notice.title,
             "body": notice.body,

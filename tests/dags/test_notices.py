@@ -144,6 +144,12 @@ def test_a_run_in_which_nothing_ran_is_idle() -> None:
     assert not run().idle
 
 
+def test_a_run_that_failed_is_never_idle() -> None:
+    """Airflow skips what is left of a run that takes too long, and that may be all of it."""
+    skipped = task("wait", 1, "skipped")
+    assert not red(skipped, task("fin", 1, "skipped"), cause="timed_out").idle
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_end_of_a_run_is_one_event_with_a_reason(case: str) -> None:
     ended, event, reason = CASES[case]
@@ -181,7 +187,7 @@ def test_message_says_what_which_why_and_where() -> None:
     )
     assert notice.title == "rolled_back: flights 2013-03-01 (ml_training_pipeline)"
     assert notice.body.split("\n\n") == [
-        "The new model was taken back. Users get the one from before.",
+        "The new model was taken back. Users get what they had before.",
         "Model: `flights version 3`",
         "Why: `deployment.roll_out: roll_out failed: 3 of 100 scores differ`",
         "[Airflow run](https://airflow.example.org/dags/ml_training_pipeline/runs/"

@@ -13,15 +13,19 @@ from pathlib import Path
 
 import pytest
 from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
 from airflow.observability import stats
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
+from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
 from notices import Event, Notice
 from notifications import Notifications, Outbox, Settings, failure_of
+from sqlalchemy import update
 
-from tests.dags.conftest import REPO, task_of
+from tests.dags.conftest import REPO, run_here, task_of
 from tests.dags.receivers import Receiver, Told, outbox
-from tests.dags.test_colour_is_truth import Bench, bench
+from tests.dags.test_colour_is_truth import DAY, Bench, bench
 
 __all__ = ["bench"]  # a fixture
 
@@ -231,6 +235,44 @@ def test_end_that_airflow_reports_twice_is_told_once(told: Told) -> None:
     run.clear_number += 1  # someone cleared a task, and the run failed again
     listener.on_dag_run_failed(run, "task_failure")
     assert told.events() == ["failure", "failure"]
+
+
+def skip_all_tasks_of(run: DagRun) -> None:
+    """Do what the scheduler does to a run that takes too long, before it tells its listeners."""
+    of_run = TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id
+    with create_session(scoped=False) as session:
+        session.execute(update(TaskInstance).where(*of_run).values(state=TaskInstanceState.SKIPPED))
+
+
+def test_run_that_times_out_before_any_task_ran_is_told(bench: Bench, told: Told) -> None:
+    run = run_here(bench.dag, logical_date=DAY)
+    told.forget()
+    skip_all_tasks_of(run)
+    Notifications(outbox()).on_dag_run_failed(run, "timed_out")
+    ((event, _, body),) = told.notices()
+    assert event == "failure"
+    assert "Why: `the run took longer than its DAG allows a run`" in body
+
+
+def test_run_that_ends_well_without_any_work_is_not_told(bench: Bench, told: Told) -> None:
+    run = run_here(bench.dag, logical_date=DAY)
+    told.forget()
+    skip_all_tasks_of(run)
+    Notifications(outbox()).on_dag_run_success(run, "success")
+    assert told.events() == []
+
+
+def test_misspelt_event_in_the_file_is_one_line_and_a_count(
+    statsd: socket.socket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "addresses"
+    file.write_text("faliure=json://hunter2hunter2/x")
+    box = Outbox()
+    box.put(NOTICE, file)
+    box.settle()
+    assert counted(statsd) == ["slipway.notifications.failed:1|c"]
+    assert "did not reach json (line 1): it names the event `faliure`, and there are" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_unknown_event_is_one_sentence() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from notices import Event
 from send_notice import Address, addresses
 
 from tests.dags.conftest import DAGS, REPO
@@ -22,6 +23,7 @@ SENDER = DAGS / "plugins" / "send_notice.py"
 AIRFLOW = "https://airflow.example.org/dags/ml_training_pipeline/runs/manual__1/tasks/a_b.c_d"
 NOTICE = {
     "event": "failure",
+    "events": list(Event),
     "type": "failure",
     "title": "failure: flights 2013-03-01 (ml_training_pipeline)",
     "body": "The run failed.\n\nModel: `flights version 3`\n\n"
@@ -182,6 +184,73 @@ def test_address_that_is_none_is_told(tmp_path: Path) -> None:
         one["why"] == "this is no address that Apprise understands" for one in sent.deliveries
     )
     assert "hunter2" not in sent.done.stdout + sent.done.stderr
+
+
+THERE_ARE = "there are success, failure, refused, rolled_back, drift, late"
+
+
+def test_misspelt_event_is_told_with_every_notice(receiver: Receiver, tmp_path: Path) -> None:
+    sent = Sending(
+        tmp_path,
+        "faliure,rolledback=slack://hunter2hunter2",
+        "rolled-back = pagerduty://hunter2hunter2",
+        "Failure=hunter2://hunter2hunter2",
+        receiver.address,
+    )
+    assert [(one["number"], one["service"], one["why"]) for one in sent.deliveries] == [
+        (1, "slack", f"it names the event `faliure` and the event `rolledback`, and {THERE_ARE}"),
+        (2, "pagerduty", f"it names the event `rolled-back`, and {THERE_ARE}"),
+        (3, "hunter2", f"it names the event `Failure`, and {THERE_ARE}"),
+        (4, "JSON", ""),
+    ]
+    assert [one["ok"] for one in sent.deliveries] == [False, False, False, True]
+    assert "hunter2hunter2" not in sent.done.stdout + sent.done.stderr
+
+
+def test_event_beside_a_misspelt_one_is_still_sent(receiver: Receiver, tmp_path: Path) -> None:
+    sent = Sending(
+        tmp_path,
+        f"failure,rolledback={receiver.address}/1",
+        f"success,rolledback={receiver.address}/2",
+    )
+    assert [(one["number"], one["ok"]) for one in sent.deliveries] == [
+        (1, False),
+        (1, True),
+        (2, False),
+    ]
+    assert only(receiver.posts).path == "/hook/1"
+
+
+def test_misspelt_event_that_is_in_the_address_is_not_written(tmp_path: Path) -> None:
+    (delivery,) = Sending(tmp_path, "hunter=json://kim:hunter@127.0.0.1:9").deliveries
+    assert delivery["why"] == f"it names the event `***`, and {THERE_ARE}"
+
+
+@pytest.mark.parametrize("between", [" ", ", ", ",", ";", "  failure, drift = "])
+def test_two_addresses_on_a_line_cost_only_that_line(
+    receiver: Receiver, tmp_path: Path, between: str
+) -> None:
+    hidden = "json://kim:hunter2@127.0.0.1:9/0a1b2c3d"
+    sent = Sending(
+        tmp_path,
+        f"{receiver.address}/1",
+        f"failure={hidden}{between}{hidden}",
+        f"{receiver.address}/3?:team=ml,ops&:to=https://example.org",
+    )
+    assert [(one["number"], one["ok"], one["why"]) for one in sent.deliveries] == [
+        (1, True, ""),
+        (2, False, "it has two addresses: one to a line"),
+        (3, True, ""),
+    ]
+    assert {post.path for post in receiver.posts} == {"/hook/1", "/hook/3"}
+    assert "hunter2" not in sent.done.stdout + sent.done.stderr
+    assert "0a1b2c3d" not in sent.done.stdout + sent.done.stderr
+
+
+def test_line_that_only_ends_as_an_address_is_none_and_stays_hidden(tmp_path: Path) -> None:
+    (delivery,) = Sending(tmp_path, "kim:hunter2@example.org?to=json://127.0.0.1:9").deliveries
+    assert (delivery["ok"], delivery["service"]) == (False, "none")
+    assert delivery["why"] == "this is no address that Apprise understands"
 
 
 SECRETS = [
