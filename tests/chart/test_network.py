@@ -120,6 +120,15 @@ def test_outsiders_come_in_where_the_values_say(tmp_path: Path) -> None:
     assert admitting == ["NetworkPolicy/slipway-mlflow"]
 
 
+def test_outsiders_reach_the_console_too_and_pods_of_the_release_do_not(tmp_path: Path) -> None:
+    peer = {"ipBlock": {"cidr": "10.1.0.0/16"}}
+    objects = render_values({"objectStore": {"service": {"allowFrom": [peer]}}}, tmp_path)
+    inside, outside = one(objects, "NetworkPolicy", "slipway-minio")["spec"]["ingress"]
+    assert peer not in inside["from"]
+    assert inside["ports"] == [{"port": 9000}]
+    assert outside == {"from": [peer], "ports": [{"port": 9000}, {"port": 9001}]}
+
+
 def test_an_external_database_is_reached_at_its_addresses_alone(tmp_path: Path) -> None:
     values = {
         "postgres": {

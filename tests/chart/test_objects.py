@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.chart.rendering import (
+    CHART,
     SCENARIOS,
     Object,
     PodSpec,
@@ -19,6 +20,7 @@ from tests.chart.rendering import (
     of_kind,
     one,
     pod,
+    pods,
     render,
     render_text,
     render_values,
@@ -96,6 +98,53 @@ def test_a_jobs_name_follows_its_pod(laptop: list[Object], tmp_path: Path) -> No
     assert newer.keys() == before.keys()
     changed = {job for job, digest in newer.items() if before[job] != digest}
     assert changed == {"slipway-airflow-migration"}
+
+
+@pytest.mark.parametrize(
+    ("part", "job", "components"),
+    [
+        ("airflow", "migration", {"airflow-migration"}),
+        ("airflow", "cleanup", {"airflow-cleanup"}),
+        ("mlflow", "migration", {"mlflow-migration", "test"}),
+        ("objectStore", "setup", {"object-store-setup"}),
+    ],
+)
+def test_jobs_run_where_the_values_say(
+    tmp_path: Path, part: str, job: str, components: set[str]
+) -> None:
+    where = {"nodeSelector": {"pool": "ml"}, "tolerations": [{"key": "ml", "operator": "Exists"}]}
+    objects = render_values({part: {job: {"pod": where}}}, tmp_path)
+    placed = {found.component for found in pods(objects) if where.items() <= found.spec.items()}
+    assert placed == components
+
+
+@pytest.mark.parametrize(
+    ("part", "job"), [("airflow", "migration"), ("mlflow", "migration"), ("objectStore", "setup")]
+)
+def test_a_new_annotation_makes_a_new_job_as_one_cant_be_changed(
+    laptop: list[Object], tmp_path: Path, part: str, job: str
+) -> None:
+    objects = render_values({part: {job: {"podAnnotations": {"team": "ml"}}}}, tmp_path)
+    (new,) = {name(one) for one in of_kind(objects, "Job")} - {name(one) for one in laptop}
+    assert pod(objects, new).annotations == {"team": "ml"}
+
+
+def test_pods_of_the_cleanup_and_of_the_test_carry_annotations(tmp_path: Path) -> None:
+    noted = {"podAnnotations": {"team": "ml"}}
+    values = {"airflow": {"cleanup": noted}, "mlflow": {"migration": noted}}
+    objects = render_values(values, tmp_path)
+    assert pod(objects, "CronJob/slipway-airflow-cleanup").annotations == {"team": "ml"}
+    test = pod(objects, "Pod/slipway-test").annotations
+    assert test["team"] == "ml"
+    assert test["helm.sh/hook"] == "test"
+
+
+def test_the_readme_deletes_the_jobs_that_give_users_new_passwords(laptop: list[Object]) -> None:
+    named = re.search(r"component in \(([a-z,-]+)\)", (CHART / "README.md").read_text())
+    assert named
+    jobs = of_kind(laptop, "Job")
+    components = {job["metadata"]["labels"]["app.kubernetes.io/component"] for job in jobs}
+    assert set(named[1].split(",")) == components
 
 
 def test_pods_wait_for_the_migration_that_the_job_does(scenario: list[Object]) -> None:

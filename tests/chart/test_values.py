@@ -24,6 +24,7 @@ WORKLOADS = [
     *("airflow.task", "mlflow", "postgres", "objectStore"),
     *("stages.data", "stages.model", "stages.rollOut", "stages.smoke", "stages.land", "serving"),
 ]
+JOBS = ["airflow.migration", "airflow.cleanup", "mlflow.migration", "objectStore.setup"]
 IMAGES = ["airflow", "mlflow", "postgres", "objectStore", "stages", "serving"]
 
 
@@ -46,6 +47,11 @@ def test_workloads_have_the_same_keys_in_the_same_order(values: dict[str, Any], 
     assert keys == sorted(keys, key=ORDER.index)
     first = list(_at(values, path))[: len(keys)]
     assert first == keys, "a workload's own keys come after the common ones"
+
+
+@pytest.mark.parametrize("path", JOBS)
+def test_jobs_have_the_same_keys_in_the_same_order(values: dict[str, Any], path: str) -> None:
+    assert list(_at(values, path))[:3] == ["resources", "pod", "podAnnotations"]
 
 
 @pytest.mark.parametrize("component", IMAGES)

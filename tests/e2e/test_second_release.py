@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
+import httpx
 import pytest
 
 from k8s import access
-from k8s.access import airflow, kubectl, kubectl_json, mlflow
+from k8s.access import airflow, kubectl, kubectl_json, login, mlflow, port_forward, secret
 from tests.chart.rendering import CHART
 from tests.e2e.readme_demo import Demo
 from tests.e2e.test_chart import helm, release_secrets
@@ -21,6 +25,8 @@ pytestmark = pytest.mark.e2e
 NAMESPACE = "slipway-again"
 HUNG = ("airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 NOTICE_SECONDS = 60
+CHANGED = {"slipway-mlflow-stages": "password", "slipway-object-store-stages": "secret-key"}
+"""Secrets whose passwords change between two installations, and the key that holds each."""
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +102,45 @@ def assert_traces() -> None:
         found.raise_for_status()
 
 
-def test_hangs_are_noticed_and_a_reinstall_finds_its_runs_and_models(values: Path) -> None:
+def change_passwords(kept: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Give the Secrets of CHANGED new passwords, and return what all Secrets hold now."""
+    now = {name: dict(keys) for name, keys in kept.items()}
+    for name, key in CHANGED.items():
+        now[name][key] = base64.b64encode(secrets.token_hex(20).encode()).decode()
+        kubectl("patch", "secret", name, "--patch", json.dumps({"data": {key: now[name][key]}}))
+    return now
+
+
+def assert_passwords_count() -> None:
+    """MLflow and the object store let `stages` in with what the Secrets hold now."""
+    jobs = "app.kubernetes.io/component in (mlflow-migration,object-store-setup)"
+    kubectl("wait", "job", "-l", jobs, "--for=condition=complete", "--timeout=110s")
+    user = login("slipway-mlflow-stages")
+    with port_forward("slipway-mlflow", 5000) as url:
+        answer = httpx.get(
+            f"{url}/api/2.0/mlflow/experiments/get?experiment_id=0",
+            auth=(user.username, user.password),
+            timeout=60,
+        )
+    answer.raise_for_status()
+    keys = secret("slipway-object-store-stages")
+    with port_forward("slipway-minio", 9000) as url:
+        store = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=keys["access-key"],
+            aws_secret_access_key=keys["secret-key"],
+            region_name="us-east-1",
+        )
+        store.list_objects_v2(Bucket="data", MaxKeys=1)
+
+
+def test_hangs_are_noticed_and_a_reinstall_finds_its_runs_models_and_new_passwords(
+    values: Path,
+) -> None:
     first = install(values)
     leave_traces()
-    secrets = release_secrets()
+    kept = release_secrets()
 
     start = time.monotonic()
     for component in HUNG:
@@ -110,8 +151,10 @@ def test_hangs_are_noticed_and_a_reinstall_finds_its_runs_and_models(values: Pat
     print(f"hangs noticed in {time.monotonic() - start:.0f} s")
 
     helm("uninstall", "slipway", "--wait", "--timeout", "3m")
-    assert release_secrets() == secrets, "uninstall must keep what opens the volumes"
+    assert release_secrets() == kept, "uninstall must keep what opens the volumes"
+    changed = change_passwords(kept)
     second = install(values)
-    assert release_secrets() == secrets
+    assert release_secrets() == changed
     assert_traces()
+    assert_passwords_count()
     print(f"installed in {first:.0f} s, reinstalled in {second:.0f} s")

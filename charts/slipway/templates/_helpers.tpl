@@ -102,7 +102,7 @@ capabilities:
 
 {{/*
 What every pod's spec starts with. Call with (list $ workload serviceAccountName usesKubernetesApi).
-The workload is a block of values, or an empty dict for the short Jobs.
+The workload is a block of values.
 */}}
 {{- define "slipway.podBase" -}}
 {{- $root := index . 0 -}}

@@ -41,6 +41,13 @@ serving: 8080
 {{- end -}}
 
 {{/*
+What those of a Service's allowFrom may connect to besides: the console, which no pod of the release opens.
+*/}}
+{{- define "slipway.network.outsiderPorts" -}}
+minio: [9001]
+{{- end -}}
+
+{{/*
 Labels of a table's row. Stages share one component and differ in slipway.dev/pod. Call with (list $ row).
 */}}
 {{- define "slipway.network.selector" -}}
