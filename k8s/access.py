@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import IO, Any
 
 import httpx
@@ -85,10 +86,21 @@ def port_forward(service: str, port: int, local_port: int = 0) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
+        reader = Thread(target=_read_on, args=[process.stdout], daemon=True)
         try:
-            yield f"http://127.0.0.1:{_forwarded_port(process.stdout, service)}"
+            local = _forwarded_port(process.stdout, service)
+            reader.start()
+            yield f"http://127.0.0.1:{local}"
         finally:
             process.terminate()
+            if reader.is_alive():
+                reader.join()
+
+
+def _read_on(output: IO[str]) -> None:
+    """Drop what kubectl goes on to say: a line per connection, and it stops at a full pipe."""
+    for _ in output:
+        pass
 
 
 def _forwarded_port(output: IO[str] | None, service: str) -> int:

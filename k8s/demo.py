@@ -18,7 +18,7 @@ from k8s.access import (
     mlflow,
     port_forward,
 )
-from k8s.stage_pod import create, ending_of, manifest
+from k8s.stage_pod import create, ending_of, manifest, remove
 
 DAG_ID = "ml_training_pipeline"
 PROJECT = "flights"
@@ -43,7 +43,10 @@ class Clock:
 
 
 def land(clock: Clock, project: str, first: str = LAND_FROM, last: str = LAND_TO) -> None:
-    """Copy a project's source data into the landing bucket, from a pod; landed days stay as is."""
+    """Copy a project's source data into the landing bucket, from a pod; landed days stay as is.
+
+    The pod stays only when it failed, for its log.
+    """
     days = ["--from", first, "--to", last]
     name = create(manifest("land", project, ["land", "--project", project, *days]))
     clock.say(f"landing {project} {first} to {last} (pod {name})")
@@ -51,6 +54,7 @@ def land(clock: Clock, project: str, first: str = LAND_FROM, last: str = LAND_TO
     if ending.phase != "Succeeded":
         raise AccessError(f"landing failed: {ending.last_line} (pod {name}, {ending.phase})")
     clock.say(f"landed: {ending.last_line}")
+    remove(name)
 
 
 def find_run(client: Airflow, logical_date: str) -> dict[str, Any] | None:

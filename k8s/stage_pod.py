@@ -58,6 +58,11 @@ def create(pod: dict[str, Any]) -> str:
     return str(pod["metadata"]["name"])
 
 
+def remove(name: str) -> None:
+    """Delete a pod that is no longer needed, its log with it."""
+    kubectl("delete", "pod", name, "--ignore-not-found", "--wait=false")
+
+
 def ending_of(name: str, timeout_s: float) -> Ending:
     """Wait until a pod has finished; AccessError when it cannot start or takes too long."""
     deadline = time.monotonic() + timeout_s

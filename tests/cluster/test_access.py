@@ -1,0 +1,91 @@
+"""What goes between the commands and the cluster, with a kubectl of the test's own."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from k8s.access import AccessError, port_forward
+from k8s.demo import Clock, land
+
+# Says far more than a pipe holds, as after thousands of connections, and then that it is through.
+TALKATIVE = r"""#!/usr/bin/env bash
+echo 'Forwarding from 127.0.0.1:40000 -> 8080'
+for i in {1..10000}; do echo 'Handling connection for 40000'; done
+touch "$FOLDER/through"
+exec sleep 60
+"""
+SILENT = "#!/bin/sh\necho 'error: services not found'\nexit 1\n"
+# Has one template, and pods that end as $PHASE says.
+CLUSTER = r"""#!/usr/bin/env bash
+shift 2
+echo "$*" >>"$FOLDER/calls"
+case "$1 $2" in
+"get configmap") cat "$FOLDER/templates.json" ;;
+"create -f") cat >"$FOLDER/pod.json" ;;
+"get pod") echo '{"status": {"phase": "'"$PHASE"'"}}' ;;
+logs*) echo '60 days' ;;
+esac
+"""
+TEMPLATES = {"data": {"land.yaml": "{metadata: {}, spec: {containers: [{name: stage}]}}"}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the test's kubectl is and leaves its traces."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    return tmp_path
+
+
+def kubectl_is(folder: Path, script: str) -> None:
+    (folder / "kubectl").write_text(script)
+    (folder / "kubectl").chmod(0o755)
+
+
+def test_forward_goes_on_after_thousands_of_connections(folder: Path) -> None:
+    kubectl_is(folder, TALKATIVE)
+    with port_forward("flights", 8080) as url:
+        assert url == "http://127.0.0.1:40000"
+        deadline = time.monotonic() + 20
+        while not (folder / "through").exists():
+            assert time.monotonic() < deadline, "kubectl waits for someone to read what it says"
+            time.sleep(0.05)
+
+
+def test_forward_that_does_not_come_up_says_why(folder: Path) -> None:
+    kubectl_is(folder, SILENT)
+    with pytest.raises(AccessError, match="services not found"), port_forward("flights", 8080):
+        pass
+
+
+def landing(folder: Path, phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl_is(folder, CLUSTER)
+    (folder / "templates.json").write_text(json.dumps(TEMPLATES))
+    monkeypatch.setenv("PHASE", phase)
+    land(Clock(time.monotonic()), "flights")
+
+
+def deleted(folder: Path) -> list[str]:
+    calls = [line.split() for line in (folder / "calls").read_text().splitlines()]
+    return [call[2] for call in calls if call[:2] == ["delete", "pod"]]
+
+
+def test_pod_that_landed_the_data_is_deleted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    landing(folder, "Succeeded", monkeypatch)
+    pod = json.loads((folder / "pod.json").read_text())
+    assert deleted(folder) == [pod["metadata"]["name"]]
+    assert "landed: 60 days" in capsys.readouterr().out
+
+
+def test_pod_that_could_not_land_stays_for_its_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AccessError, match="landing failed: 60 days"):
+        landing(folder, "Failed", monkeypatch)
+    assert deleted(folder) == []
