@@ -31,7 +31,8 @@ def push(folder: Path, *arguments: str, **how: str) -> subprocess.CompletedProce
     engine.parent.mkdir()
     engine.write_text(ENGINE)
     engine.chmod(0o755)
-    env = os.environ | how | {
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
+    env = kept | how | {
         "PATH": f"{engine.parent}:{os.environ['PATH']}",
         "SLIPWAY_CACHE": str(folder / "cache"),
         "CALLS": str(folder / "calls"),
@@ -66,7 +67,7 @@ def test_registry_that_refuses_leaves_no_half_of_the_values(tmp_path: Path) -> N
     assert "denied: log in first" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [(), ("team",)])
+@pytest.mark.parametrize("arguments", [(), ("team",), ("https://registry.example.com/team",)])
 def test_what_is_no_registry_is_refused_before_anything_is_built(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
