@@ -67,7 +67,9 @@ def describe(page: Page, url: str) -> str:
 
 def main() -> int:
     """Forward every page until interrupted; returns the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also SIGINT: a shell lets what it starts in the background ignore it.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
     try:
         with ExitStack() as forwards:
             for page in [*PAGES, *model_pages()]:
