@@ -185,9 +185,9 @@ def airflow() -> Iterator[Airflow]:
 
 
 @contextmanager
-def mlflow() -> Iterator[httpx.Client]:
-    """An HTTP client of the release's MLflow REST API, as the generated administrator."""
+def mlflow(user: str = "admin") -> Iterator[httpx.Client]:
+    """An HTTP client of the release's MLflow REST API, as the administrator or as another user."""
     with port_forward("slipway-mlflow", 5000) as url:
-        user = login("slipway-mlflow-admin")
-        with httpx.Client(base_url=url, auth=(user.username, user.password), timeout=60) as client:
+        held = login(f"slipway-mlflow-{user}")
+        with httpx.Client(base_url=url, auth=(held.username, held.password), timeout=60) as client:
             yield client

@@ -127,15 +127,15 @@ def tags(version: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def object_store() -> Iterator[Any]:
-    """An S3 client of the release's object store, as its root user."""
-    root = secret("slipway-object-store-root")
+def object_store(user: str = "root") -> Iterator[Any]:
+    """An S3 client of the release's object store, as its root user or as another."""
+    held = secret(f"slipway-object-store-{user}")
     with port_forward("slipway-minio", 9000) as url:
         yield boto3.client(
             "s3",
             endpoint_url=url,
-            aws_access_key_id=root["access-key"],
-            aws_secret_access_key=root["secret-key"],
+            aws_access_key_id=held["access-key"],
+            aws_secret_access_key=held["secret-key"],
             region_name="us-east-1",
         )
 

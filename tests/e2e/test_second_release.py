@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
-import httpx
 import pytest
 
 from k8s import access
-from k8s.access import airflow, kubectl, kubectl_json, login, mlflow, port_forward, secret
+from k8s.access import airflow, kubectl, kubectl_json, mlflow
 from tests.chart.rendering import CHART
 from tests.e2e.readme_demo import Demo
+from tests.e2e.release import object_store
 from tests.e2e.test_chart import helm, release_secrets
 
 pytestmark = pytest.mark.e2e
@@ -115,23 +114,11 @@ def assert_passwords_count() -> None:
     """MLflow and the object store let `stages` in with what the Secrets hold now."""
     jobs = "app.kubernetes.io/component in (mlflow-migration,object-store-setup)"
     kubectl("wait", "job", "-l", jobs, "--for=condition=complete", "--timeout=110s")
-    user = login("slipway-mlflow-stages")
-    with port_forward("slipway-mlflow", 5000) as url:
-        answer = httpx.get(
-            f"{url}/api/2.0/mlflow/experiments/get?experiment_id=0",
-            auth=(user.username, user.password),
-            timeout=60,
-        )
-    answer.raise_for_status()
-    keys = secret("slipway-object-store-stages")
-    with port_forward("slipway-minio", 9000) as url:
-        store = boto3.client(
-            "s3",
-            endpoint_url=url,
-            aws_access_key_id=keys["access-key"],
-            aws_secret_access_key=keys["secret-key"],
-            region_name="us-east-1",
-        )
+    with mlflow("stages") as client:
+        client.get(
+            "/api/2.0/mlflow/experiments/get", params={"experiment_id": "0"}
+        ).raise_for_status()
+    with object_store("stages") as store:
         store.list_objects_v2(Bucket="data", MaxKeys=1)
 
 

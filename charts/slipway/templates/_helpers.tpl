@@ -145,6 +145,37 @@ topologySpreadConstraints:
 {{- end -}}
 
 {{/*
+A Job whose name carries a hash of what it does, as a Job's pod can't be changed in place: new image or values, new Job;
+the same, the same Job. No hook is involved, so `--wait` and `kubectl apply` both work.
+Call with (list $ component workload pod more); `more` is a list of what else the Job does, beside what its pod says.
+*/}}
+{{- define "slipway.job" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $pod := index . 3 -}}
+{{- $more := index . 4 -}}
+{{- $annotations := include "slipway.podAnnotations" (index . 2) -}}
+{{- $does := print $pod $annotations -}}
+{{- if $more }}{{ $does = prepend $more $does | toJson }}{{ end -}}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  {{- include "slipway.metadata" (list $root $component (printf "%s-%s" (include "slipway.componentName" (list $root $component)) ($does | sha256sum | trunc 8))) | nindent 2 }}
+spec:
+  backoffLimit: 10
+  template:
+    metadata:
+      labels:
+        {{- include "slipway.selectorLabels" (list $root $component) | nindent 8 }}
+      {{- with $annotations | trim }}
+      annotations:
+        {{- . | nindent 8 }}
+      {{- end }}
+    spec:
+      {{- $pod | nindent 6 }}
+{{- end -}}
+
+{{/*
 A workload's extra environment, sorted by name.
 */}}
 {{- define "slipway.extraEnv" -}}
