@@ -7,19 +7,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ml.errors import StageError
-from ml.job import Job, doing, log
-from ml.ledger import run_stage
-from ml.record import Result, Stage, Status, results_as_json
-from ml.settings import Settings
-from ml.threads import cap_threads
+from ml.core.errors import StageError
+from ml.core.job import Job, doing, log
+from ml.core.ledger import run_stage
+from ml.core.record import Result, Status, results_as_json
+from ml.core.settings import Settings
+from ml.core.threads import cap_threads
+from ml.stages import Stage
 
 # What a line of the log says of the Airflow task that started the stage, where one did.
 IDS = ("dag_id", "task_id", "airflow_run_id")
@@ -36,7 +38,7 @@ app = typer.Typer(
     "3 bad data or configuration, 4 roll-out refused.",
 )
 
-Project = Annotated[str, typer.Option("--project", "-p", help="Name of the project.")]
+ProjectName = Annotated[str, typer.Option("--project", "-p", help="Name of the project.")]
 AsOf = Annotated[
     datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last day of data to use.")
 ]
@@ -44,117 +46,52 @@ Upstream = Annotated[
     str | None,
     typer.Option("--upstream", help="Record URI that the stage before printed."),
 ]
-Days = Annotated[
-    int | None,
-    typer.Option("--days", min=1, help="Days of data up to --as-of; by default the project's."),
-]
 
 
-@app.command()
-def ingest(as_of: AsOf, days: Days = None, project: Project = "flights") -> None:
-    """Freeze the window's landed partitions as one dataset, each file checked by its digest."""
-    stage(Stage.INGEST, project, as_of, days=days)
+def add_verbs() -> None:
+    """Make every stage a command: `build-features`, and as tasks are named, `build_features`."""
+    for stage in Stage:
+        command = _command(stage)
+        app.command(stage.replace("_", "-"))(command)
+        if "_" in stage:
+            app.command(stage, hidden=True)(command)
+    # As the verb was spelt before MLflow's spelling was taken.
+    app.command("build-artefacts", hidden=True)(_command(Stage.BUILD_ARTIFACTS))
 
 
-@app.command()
-def validate(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Check types, nulls, ranges and keys of the dataset against project.yaml."""
-    stage(Stage.VALIDATE, project, as_of, upstream)
+def _command(stage: Stage) -> Callable[..., None]:
+    """Make a stage's function for the command line, with the options that mean something to it."""
+
+    def command(
+        as_of: datetime, project: str, upstream: str | None = None, days: int | None = None
+    ) -> None:
+        run_alone(stage, project, as_of, upstream, days)
+
+    command.__name__, command.__doc__ = str(stage), stage.does
+    command.__signature__ = Signature(list(_options(stage)))  # type: ignore[attr-defined]
+    return command
 
 
-@app.command("build-features")
-def build_features(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Turn raw tables into features, day by day, and refuse any that leak the future."""
-    stage(Stage.BUILD_FEATURES, project, as_of, upstream)
+def _options(stage: Stage) -> Iterator[Parameter]:
+    def option(name: str, kind: object, default: object = Parameter.empty) -> Parameter:
+        return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+    yield option("as_of", AsOf)
+    if stage.upstream:
+        yield option("upstream", Upstream, None)
+    if stage.days:
+        days = Annotated[int | None, typer.Option("--days", min=1, help=stage.days)]
+        yield option("days", days, None)
+    yield option("project", ProjectName, "flights")
 
 
-@app.command()
-def split(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Separate the days to learn from and the last days, which only test."""
-    stage(Stage.SPLIT, project, as_of, upstream)
-
-
-@app.command()
-def train(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Fit the candidate, log it to MLflow and publish the artefact that will be served."""
-    stage(Stage.TRAIN, project, as_of, upstream)
-
-
-@app.command()
-def evaluate(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Measure candidate and champion on the same holdout and decide between them."""
-    stage(Stage.EVALUATE, project, as_of, upstream)
-
-
-@app.command()
-def register(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Register the candidate in MLflow as challenger, with the decision and its reason."""
-    stage(Stage.REGISTER, project, as_of, upstream)
-
-
-@app.command("roll-out")
-def roll_out(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Serve the new version, check its answers, and only then name it champion."""
-    stage(Stage.ROLL_OUT, project, as_of, upstream)
-
-
-@app.command("pin-champion")
-def pin_champion(as_of: AsOf, project: Project = "flights") -> None:
-    """Write down which version is champion now, for all the days that are scored with it."""
-    stage(Stage.PIN_CHAMPION, project, as_of)
-
-
-@app.command()
-def score(
-    as_of: AsOf,
-    upstream: Upstream = None,
-    days: Annotated[int, typer.Option("--days", min=1, help="Days up to --as-of.")] = 1,
-    project: Project = "flights",
-) -> None:
-    """Score whole days with the pinned champion; the same day and version once only."""
-    stage(Stage.SCORE, project, as_of, upstream, days)
-
-
-@app.command()
-def monitor(as_of: AsOf, project: Project = "flights") -> None:
-    """Measure the predictions of the last days and decide: healthy, watch or retrain."""
-    stage(Stage.MONITOR, project, as_of)
-
-
-@app.command()
-def report(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Write what monitor found as a page that anyone can read."""
-    stage(Stage.REPORT, project, as_of, upstream)
-
-
-@app.command("build-artefacts")
-def build_artefacts(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Check all that a deployment needs, and write down what the deployed model must answer."""
-    stage(Stage.BUILD_ARTEFACTS, project, as_of, upstream)
-
-
-@app.command()
-def smoke(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Ask the deployed model what it must answer, and what it must refuse."""
-    stage(Stage.SMOKE, project, as_of, upstream)
-
-
-@app.command()
-def present(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Write one page about the training, the decision and the deployment."""
-    stage(Stage.PRESENT, project, as_of, upstream)
-
-
-@app.command("describe")
-def describe_model(as_of: AsOf, upstream: Upstream = None, project: Project = "flights") -> None:
-    """Record what the deployed model's data and scores look like, to compare later days with."""
-    stage(Stage.DESCRIBE, project, as_of, upstream)
+add_verbs()
 
 
 @app.command("roll-back")
-def roll_back(project: Project = "flights") -> None:
+def roll_back(project: ProjectName = "flights") -> None:
     """Give users the previous version back, at once, and name it champion again."""
-    from ml.roll_back import run as go_back
+    from ml.rollout.roll_back import run as go_back
 
     def work(job: Job) -> None:
         release = go_back(job)
@@ -168,8 +105,8 @@ def chain(
     stages: Annotated[list[Stage], typer.Argument(help="Neighbouring stages, in their order.")],
     as_of: AsOf,
     upstream: Upstream = None,
-    days: Days = None,
-    project: Project = "flights",
+    days: Annotated[int | None, typer.Option("--days", min=1, help=Stage.INGEST.days)] = None,
+    project: ProjectName = "flights",
 ) -> None:
     """Do several stages in this process; what is done stays done when a later one fails."""
     from ml.pipeline import run_chain
@@ -192,7 +129,7 @@ def chain(
 
 
 @app.command()
-def run(as_of: AsOf, project: Project = "flights") -> None:
+def run(as_of: AsOf, project: ProjectName = "flights") -> None:
     """Do every stage in order, in this process: the whole pipeline on a laptop."""
     from ml.pipeline import run_pipeline
 
@@ -207,13 +144,13 @@ def run(as_of: AsOf, project: Project = "flights") -> None:
 def land(
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
-    project: Project = "flights",
+    project: ProjectName = "flights",
     replace: Annotated[
         bool, typer.Option("--replace", help="Land again over partitions that are damaged.")
     ] = False,
 ) -> None:
     """Copy days of the project's own source data (source.py) into the landing store."""
-    from ml.landing import land as land_days
+    from ml.data.landing import land as land_days
 
     def work(job: Job) -> None:
         landed = land_days(job, first.date(), replace=replace)
@@ -222,11 +159,7 @@ def land(
     at_edge("land", project, last.date(), work)
 
 
-for verb in (build_features, roll_out, pin_champion, build_artefacts):
-    app.command(verb.__name__, hidden=True)(verb)
-
-
-def stage(
+def run_alone(
     name: Stage,
     project: str,
     as_of: datetime,

@@ -3,20 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from ml.job import Job, log
-from ml.ledger import run_stage
-from ml.record import Result, Stage
+from ml.core.job import Job, log
+from ml.core.ledger import run_stage
+from ml.core.record import Result
+from ml.stages import Stage
 
-TRAINING = (
-    Stage.INGEST,
-    Stage.VALIDATE,
-    Stage.BUILD_FEATURES,
-    Stage.SPLIT,
-    Stage.TRAIN,
-    Stage.EVALUATE,
-    Stage.REGISTER,
-    Stage.ROLL_OUT,
-)
+TRAINING = tuple(Stage)[: tuple(Stage).index(Stage.ROLL_OUT) + 1]
 """The stages of a training pipeline, in order."""
 
 GATE = Stage.REGISTER

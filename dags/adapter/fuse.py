@@ -17,9 +17,9 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from adapter.stages import STAGES, Stage
-from ml.errors import BadInputError
-from ml.project import ProjectSpec, read_project
-from ml.record import Stage as Verb
+from ml.core.errors import BadInputError
+from ml.core.project import ProjectSpec, read_project
+from ml.stages import Stage as Verb
 
 
 class StageTask(Protocol):

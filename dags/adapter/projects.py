@@ -8,8 +8,8 @@ from typing import TypedDict
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException
 
-from ml.errors import BadInputError
-from ml.project import ProjectSpec, find_projects, read_project
+from ml.core.errors import BadInputError
+from ml.core.project import ProjectSpec, find_projects, read_project
 
 # A schedule needs a first day, and a project need not name one.
 _FIRST_DAY = date(2020, 1, 1)
@@ -25,7 +25,7 @@ class Days(TypedDict):
 def days_of(project: str) -> Days:
     """Return the first and last day with data as a DAG's `start_date` and `end_date`.
 
-    A project of the past has an end, after which no run is scheduled. Raises ml.errors.BadInput
+    A project of the past has an end, after which no run is scheduled. Raises BadInputError
     when the project's YAML cannot be read.
     """
     days = read_project(project).spec.days

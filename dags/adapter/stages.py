@@ -49,7 +49,7 @@ _IN_ORDER = (
     Stage("monitor", Profile.MODEL, None, timedelta(minutes=30)),
     Stage("report", Profile.MODEL, "monitor", timedelta(minutes=30)),
     Stage("smoke", Profile.SMOKE, "roll_out", timedelta(minutes=15)),
-    Stage("build_artefacts", Profile.DATA, "register", timedelta(minutes=30)),
+    Stage("build_artifacts", Profile.DATA, "register", timedelta(minutes=30)),
     Stage("present", Profile.DATA, "smoke", timedelta(minutes=15)),
     Stage("describe", Profile.DATA, "smoke", timedelta(minutes=30)),
 )

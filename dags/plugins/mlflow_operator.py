@@ -83,7 +83,7 @@ class MlflowRegisterVersionOperator(MlflowOperator):
 
     The same `source` is registered once: a second time returns the version that is there.
 
-    :param source: the model's address, `models:/m-...` of a logged model or an artefact's URI under
+    :param source: the model's address, `models:/m-...` of a logged model or an artifact's URI under
         the run (templated)
     :param run_id: the run it comes from; MLflow asks for it unless the source names it (templated)
     :param tags: tags of the version, written when it is made (templated)

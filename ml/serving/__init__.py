@@ -1,1 +1,8 @@
-"""The HTTP server that answers predictions; it knows neither training nor the cluster."""
+"""The HTTP server that answers predictions, and the model files it reads; it knows nothing else."""
+
+__all__ = [
+    "artifact",
+    "manifest",
+    "predictors",
+    "rows",
+]

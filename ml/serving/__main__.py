@@ -11,11 +11,11 @@ import time
 import uvicorn
 from pydantic import ValidationError
 
-from ml.serving.app import Limits, Model, create_app
-from ml.serving.artefact import ArtefactError, fetch
+from ml.serving.app import Limits, ServedModel, create_app
+from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.drain import Drain, DrainingServer
 from ml.serving.predictors import load
-from ml.serving.settings import ServingSettings
+from ml.serving.server_settings import ServingSettings
 
 _log = logging.getLogger("ml.serving")
 _WARM_UP_ROUNDS = 20
@@ -31,7 +31,7 @@ def main() -> int:
         model = load_model(settings)
     except ValidationError as error:
         return _refuse(_first_mistake(error))
-    except ArtefactError as error:
+    except ArtifactError as error:
         return _refuse(str(error))
     except Exception as error:
         if os.environ.get("SLIPWAY_DEBUG") == "1":
@@ -40,12 +40,12 @@ def main() -> int:
     return _serve(model, settings)
 
 
-def load_model(settings: ServingSettings) -> Model:
-    """Fetch, check, load and warm the model; raises ArtefactError."""
+def load_model(settings: ServingSettings) -> ServedModel:
+    """Fetch, check, load and warm the model; raises ArtifactError."""
     began = time.monotonic()
     manifest, content = fetch(settings.model_uri, settings.model_sha256)
     if manifest.project != settings.project:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{settings.model_uri} is a model of {manifest.project}, not {settings.project}"
         )
     predictor = load(manifest, content)
@@ -56,10 +56,10 @@ def load_model(settings: ServingSettings) -> Model:
         *(settings.model_version, settings.project, manifest.format, len(content)),
         time.monotonic() - began,
     )
-    return Model(manifest, predictor, settings.model_version, settings.variant)
+    return ServedModel(manifest, predictor, settings.model_version, settings.variant)
 
 
-def _serve(model: Model, settings: ServingSettings) -> int:
+def _serve(model: ServedModel, settings: ServingSettings) -> int:
     drain = Drain(settings.drain_seconds)
     app = create_app(model, Limits(settings.max_rows, settings.max_body_bytes), drain)
     config = uvicorn.Config(

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ml.artifact import ArtifactManifest
 from ml.serving.drain import Drain
+from ml.serving.manifest import ArtifactManifest
 from ml.serving.metrics import Metrics, new_metrics
 from ml.serving.predictors import Predictor
 from ml.serving.rows import complaints, request_adapter
@@ -26,7 +26,7 @@ _SCHEMAS = "#/components/schemas/"
 
 
 @dataclass(frozen=True)
-class Model:
+class ServedModel:
     """A model that may be served: loaded, tested and known by its version."""
 
     manifest: ArtifactManifest
@@ -51,7 +51,7 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-def create_app(model: Model, limits: Limits, drain: Drain) -> FastAPI:
+def create_app(model: ServedModel, limits: Limits, drain: Drain) -> FastAPI:
     """Build the application around a model that is ready to answer."""
     project = model.manifest.project
     # Its /docs brings its own scripts: pods, and many who look at them, reach no other server.
@@ -59,7 +59,7 @@ def create_app(model: Model, limits: Limits, drain: Drain) -> FastAPI:
         redoc_url=None,
         title=f"{project}: predictions",
         version=model.version,
-        description=f"Model version {model.version}, which tells `{model.manifest.target}`.",
+        description=f"ServedModel version {model.version}, which tells `{model.manifest.target}`.",
     )
     metrics = new_metrics(model.version, model.variant)
     adapter = request_adapter(model.manifest, limits.rows)
@@ -75,7 +75,7 @@ def create_app(model: Model, limits: Limits, drain: Drain) -> FastAPI:
 class _Answering:
     """Everything that one prediction needs."""
 
-    model: Model
+    model: ServedModel
     limits: Limits
     adapter: TypeAdapter[Any]
     metrics: Metrics
@@ -182,7 +182,7 @@ class _Labelled:
     """Tells in every answer which model gave it, and measures the predictions."""
 
     def __init__(
-        self, app: ASGIApp, model: Model, drain: Drain, metrics: Metrics, path: str
+        self, app: ASGIApp, model: ServedModel, drain: Drain, metrics: Metrics, path: str
     ) -> None:
         self._app = app
         self._model = model

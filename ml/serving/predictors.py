@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ml.artifact import ArtifactManifest, Column
-from ml.serving.artefact import ArtefactError
-
-Row = Mapping[str, object]
+from ml.serving.artifact import ArtifactError
+from ml.serving.manifest import ArtifactManifest, Column, Row
 
 # Scores travel as decimal text and through another CPU's float32 arithmetic.
 _PARITY = 1e-4
@@ -34,24 +32,24 @@ def load(manifest: ArtifactManifest, model: bytes) -> Predictor:
             if manifest.format == "onnx"
             else SklearnPredictor(manifest, model)
         )
-    except ArtefactError:
+    except ArtifactError:
         raise
     # Whatever a damaged file makes a library raise, the model can't be served.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ArtefactError(f"{manifest.file} can't be loaded: {reason}") from error
+        raise ArtifactError(f"{manifest.file} can't be loaded: {reason}") from error
     check_parity(predictor, manifest)
     return predictor
 
 
 def check_parity(predictor: Predictor, manifest: ArtifactManifest) -> None:
-    """Raise ArtefactError unless the sample rows score as they did after training."""
+    """Raise ArtifactError unless the sample rows score as they did after training."""
     if not manifest.sample:
-        raise ArtefactError(f"the manifest of {manifest.file} has no sample to test it with")
+        raise ArtifactError(f"the manifest of {manifest.file} has no sample to test it with")
     scores = predictor(manifest.sample)
     worst = largest_difference(scores, manifest.expected)
     if worst > _PARITY:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{manifest.file} does not repeat its own predictions: off by {worst:.2g}, "
             f"{_PARITY:.0e} is allowed"
         )
@@ -104,7 +102,7 @@ def _inputs(inputs: Sequence[Any], manifest: ArtifactManifest) -> list[_Input]:
     if {node.name for node in inputs} <= columns:
         return [_Input(node.name, node.name, node.type) for node in inputs]
     if len(inputs) != len(manifest.columns):
-        raise ArtefactError(
+        raise ArtifactError(
             f"{manifest.file} takes {len(inputs)} inputs, not {len(manifest.columns)} columns"
         )
     pairs = zip(inputs, manifest.columns, strict=True)

@@ -1,4 +1,4 @@
-"""The request that a model accepts, as a type made from the columns of its artefact."""
+"""The request that a model accepts, as a type made from the columns of its artifact."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, NotRequired
@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
-from ml.artifact import ArtifactManifest, Column
+from ml.serving.manifest import ArtifactManifest, Column
 
 # An integer must fit the model's 64 bits.
 _INT64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ml.aliases import Alias
-from ml.target import (
+from ml.registry.aliases import Alias
+from ml.rollout.target import (
     Answer,
     BusyError,
     Deployed,
     Progress,
     Release,
-    Row,
     Side,
     TargetError,
     UnansweredError,
     View,
 )
+from ml.serving.manifest import Row
 
 
 def release(version: str) -> Release:

@@ -13,11 +13,12 @@ import polars as pl
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from ml.job import Job
-from ml.ledger import read_record, run_stage
-from ml.monitoring import Monitoring
-from ml.record import Record, Stage
-from ml.settings import Settings
+from ml.core.job import Job
+from ml.core.ledger import read_record, run_stage
+from ml.core.record import Record
+from ml.core.settings import Settings
+from ml.monitoring.findings import Monitoring
+from ml.stages import Stage
 from tests.code.workshop import PROJECT, Workshop, parcels
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]

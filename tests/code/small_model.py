@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from skops import io as skops_io
 
-from ml.artifact import ArtifactManifest, Column, Trained
+from ml.serving.manifest import ArtifactManifest, Column, Trained
 from ml.serving.predictors import OnnxPredictor, SklearnPredictor
 
 # "copy" is also the name of a method of pydantic's models.

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from ml.errors import BadInputError
-from ml.project import ProjectSpec, read_project
-from ml.record import MESSAGE_BYTES, RESULT_BYTES, Result, Stage, Status, results_as_json
+from ml.core.errors import BadInputError
+from ml.core.project import ProjectSpec, read_project
+from ml.core.record import MESSAGE_BYTES, RESULT_BYTES, Result, Status, results_as_json
+from ml.stages import Stage
 from tests.code.workshop import AS_OF, PROJECT, Workshop
 
 PREPARATION = ("ingest", "validate", "build_features", "split")

@@ -1,4 +1,4 @@
-"""After the gate: the artefact is checked, the deployed model is asked, and both are written up."""
+"""After the gate: the artifact is checked, the deployed model is asked, and both are written up."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ml.artifact import ArtifactManifest, Trained
-from ml.build_artefacts import LARGEST_BYTES, check
-from ml.contract import Contract
-from ml.describe import counts, quantile_edges
-from ml.errors import BrokenContractError
-from ml.record import Record, Stage
-from ml.serving.artefact import ArtefactError
-from ml.smoke import Endpoint, check_document, check_refusals, check_scores, hold_to
-from ml.target import UnansweredError
+from ml.core.errors import BrokenContractError
+from ml.core.record import Record
+from ml.monitoring.describe import counts, quantile_edges
+from ml.rollout.build_artifacts import LARGEST_BYTES, check
+from ml.rollout.contract import Contract
+from ml.rollout.smoke import Endpoint, check_document, check_refusals, check_scores, hold_to
+from ml.rollout.target import UnansweredError
+from ml.serving.artifact import ArtifactError
+from ml.serving.manifest import ArtifactManifest, Trained
+from ml.stages import Stage
 from tests.code.serving_process import free_port, serving
 from tests.code.small_model import Published, publish
 from tests.code.workshop import AS_OF, PROJECT, Workshop
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-AFTER = ("build_artefacts", "roll_out", "smoke", "present", "describe")
+AFTER = ("build_artifacts", "roll_out", "smoke", "present", "describe")
 
 
 def step(workshop: Workshop, verb: str, record: str) -> dict[str, Any]:
@@ -55,11 +56,11 @@ def deployed(finished: Workshop) -> dict[str, dict[str, Any]]:
     return said
 
 
-def test_the_contract_is_what_the_artefact_promises(
+def test_the_contract_is_what_the_artifact_promises(
     finished: Workshop, deployed: dict[str, dict[str, Any]]
 ) -> None:
-    assert deployed["build_artefacts"]["version"] == "1"
-    record = record_of(finished, "build_artefacts")
+    assert deployed["build_artifacts"]["version"] == "1"
+    record = record_of(finished, "build_artifacts")
     contract = Contract.model_validate_json(path_of(record.outputs["contract"].uri).read_bytes())
     assert contract.sha256 == record_of(finished, "train").facts["sha256"]
     assert {"depot", "weight", "stops"} == set(contract.row["properties"])
@@ -67,12 +68,12 @@ def test_the_contract_is_what_the_artefact_promises(
     assert record.facts["bytes"] > 0
 
 
-def test_the_roll_out_starts_from_the_checked_artefact(
+def test_the_roll_out_starts_from_the_checked_artifact(
     deployed: dict[str, dict[str, Any]],
 ) -> None:
     assert deployed["roll_out"]["status"] == "skipped"
     assert deployed["roll_out"]["version"] == "1"
-    assert deployed["roll_out"]["record"] == deployed["build_artefacts"]["record"]
+    assert deployed["roll_out"]["record"] == deployed["build_artifacts"]["record"]
 
 
 def test_the_deployed_model_is_asked_and_the_numbers_are_kept(
@@ -117,12 +118,12 @@ def test_the_same_again_changes_nothing(
     finished: Workshop, deployed: dict[str, dict[str, Any]]
 ) -> None:
     before = finished.published()
-    for verb, start in (("build_artefacts", "register"), ("present", "smoke")):
+    for verb, start in (("build_artifacts", "register"), ("present", "smoke")):
         assert step(finished, verb, deployed[start]["record"])["status"] == "skipped"
     assert finished.published() == before
 
 
-def test_what_the_gate_refused_gets_no_artefacts(workshop: Workshop) -> None:
+def test_what_the_gate_refused_gets_no_artifacts(workshop: Workshop) -> None:
     facts = {"decision": "refuse", "reason": "no better", "version": "3"}
     record = Record(
         stage=Stage.REGISTER, project=PROJECT, as_of=AS_OF, fingerprint="f" * 16, facts=facts
@@ -131,7 +132,7 @@ def test_what_the_gate_refused_gets_no_artefacts(workshop: Workshop) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(record.model_dump_json())
     arguments = ("-p", PROJECT, "--as-of", str(AS_OF), "--upstream", file.as_uri())
-    done = workshop.ml("build_artefacts", *arguments)
+    done = workshop.ml("build_artifacts", *arguments)
     assert done.returncode == 3
     assert "the gate refused version 3: no better" in done.stderr
 
@@ -140,14 +141,14 @@ def trained(project: str) -> Record:
     return Record(stage=Stage.TRAIN, project=project, as_of=AS_OF, fingerprint="f" * 16)
 
 
-def test_an_artefact_of_another_project_is_refused(published: Published) -> None:
-    with pytest.raises(ArtefactError, match="is of parcels, not of letters"):
+def test_an_artifact_of_another_project_is_refused(published: Published) -> None:
+    with pytest.raises(ArtifactError, match="is of parcels, not of letters"):
         check(published.manifest, 1, trained("letters"))
 
 
-def test_an_artefact_that_serving_has_no_room_for_is_refused(published: Published) -> None:
+def test_an_artifact_that_serving_has_no_room_for_is_refused(published: Published) -> None:
     check(published.manifest, LARGEST_BYTES, trained("parcels"))
-    with pytest.raises(ArtefactError, match="make the model smaller"):
+    with pytest.raises(ArtifactError, match="make the model smaller"):
         check(published.manifest, LARGEST_BYTES + (1 << 20), trained("parcels"))
 
 
@@ -201,7 +202,7 @@ def test_wrong_input_must_be_the_callers_mistake(contract: Contract, endpoint: E
 
 
 def test_an_endpoint_that_is_away_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml.smoke.PAUSE", 0)
+    monkeypatch.setattr("ml.rollout.smoke.PAUSE", 0)
     with pytest.raises(UnansweredError, match=r"/openapi\.json did not answer"):
         Endpoint(f"http://127.0.0.1:{free_port()}", "parcels").ask("/openapi.json")
 
@@ -219,3 +220,18 @@ def test_a_manifest_of_the_same_model_from_an_earlier_day_passes(published: Publ
     origin = Trained(as_of="2024-01-01", fingerprint="0" * 16)
     manifest: ArtifactManifest = published.manifest.model_copy(update={"trained": origin})
     check(manifest, 1, trained("parcels"))
+
+
+def test_a_record_from_before_the_verb_was_respelt_is_read(
+    finished: Workshop, deployed: dict[str, dict[str, Any]]
+) -> None:
+    new = path_of(deployed["build_artifacts"]["record"])
+    old = Path(str(new).replace("/build_artifacts/", "/build_artefacts/"))
+    old.parent.mkdir(parents=True)
+    text = new.read_text()
+    assert '"build_artifacts"' in text
+    old.write_text(text.replace('"build_artifacts"', '"build_artefacts"'))
+    said = step(finished, "smoke", f"file://{old}")
+    assert said["version"] == deployed["smoke"]["version"]
+    again = finished.ml("build-artefacts", "--help")
+    assert again.returncode == 0

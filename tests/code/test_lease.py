@@ -11,8 +11,8 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from ml.targets import lease as module
-from ml.targets.lease import Lease
+from ml.rollout.targets import lease as module
+from ml.rollout.targets.lease import Lease
 
 
 class Leases:

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ml.measures import INTERVAL_ROWS, measure
-from ml.metrics import auc
+from ml.monitoring.measures import INTERVAL_ROWS, measure
+from ml.training.intervals import auc
 
 
 def frame(scores: list[float], labels: list[bool | None]) -> pl.DataFrame:

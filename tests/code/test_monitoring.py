@@ -11,9 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ml.errors import BadInputError
-from ml.record import Record, Stage
-from ml.store import sha256
+from ml.core.errors import BadInputError
+from ml.core.record import Record
+from ml.core.store import sha256
+from ml.stages import Stage
 from tests.code.production import Production, too_heavy, turned, unlabelled
 from tests.code.workshop import AS_OF, PROJECT, Workshop
 

@@ -10,17 +10,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ml.build_features import leaks
-from ml.errors import BadInputError
-from ml.fingerprint import code_digest, fingerprint
-from ml.frames import as_rows, as_written, columns_of, for_estimator
-from ml.project import Days, find_projects, parse_column, read_project
-from ml.record import RESULT_BYTES, Result, Stage, Status
-from ml.settings import Settings
-from ml.store import Store
-from ml.tables import from_parquet, to_parquet
-from ml.threads import threads
-from ml.tracking import without_password
+from ml.core.errors import BadInputError
+from ml.core.fingerprint import fingerprint
+from ml.core.project import Days, find_projects, parse_column, read_project
+from ml.core.record import RESULT_BYTES, Result, Status
+from ml.core.settings import Settings
+from ml.core.store import Store
+from ml.core.tables import from_parquet, to_parquet
+from ml.core.threads import threads
+from ml.data.daily_features import leaks
+from ml.data.frames import as_rows, as_written, columns_of, for_estimator
+from ml.registry.tracking import without_password
+from ml.stages import Stage
 
 
 @pytest.fixture
@@ -71,16 +72,6 @@ def test_a_result_always_fits(sentence: str) -> None:
 def test_fingerprints_depend_on_every_part_and_not_on_order() -> None:
     assert fingerprint(a=1, b=[2]) == fingerprint(b=[2], a=1)
     assert len({fingerprint(a=1), fingerprint(a=2), fingerprint(b=1)}) == 3
-
-
-def test_a_stage_is_named_by_all_the_code_it_uses() -> None:
-    """train imports export, which imports the server's predictors."""
-    from ml import fingerprint as module
-
-    sources = module._sources(module._path("ml.train"), set())
-    assert {"train.py", "export.py", "predictors.py", "metrics.py"} <= {p.name for p in sources}
-    assert "roll_out.py" not in {p.name for p in sources}
-    assert code_digest("ml.train") != code_digest("ml.split")
 
 
 def test_settings_take_the_environment_and_ignore_what_is_empty(tmp_path: Path) -> None:

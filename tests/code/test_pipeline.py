@@ -14,12 +14,12 @@ import pytest
 from mlflow import MlflowClient, set_tracking_uri
 from mlflow.entities.model_registry import ModelVersion
 
-from ml.artifact import ArtifactManifest
+from ml.core.record import Output, Record
+from ml.core.store import sha256
 from ml.pipeline import TRAINING
-from ml.record import Output, Record
-from ml.serving.artefact import fetch
+from ml.serving.artifact import fetch
+from ml.serving.manifest import ArtifactManifest
 from ml.serving.predictors import load
-from ml.store import sha256
 from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels, statuses
 
 # MLflow, asked in this process what the stages left, uses what its own libraries call outdated.
@@ -94,7 +94,7 @@ def client_file(workshop: Workshop, run_id: str, name: str) -> str:
     return Path(client(workshop).download_artifacts(run_id, name)).read_text()
 
 
-def test_the_registered_model_scores_like_the_published_artefact(finished: Workshop) -> None:
+def test_the_registered_model_scores_like_the_published_artifact(finished: Workshop) -> None:
     """What MLflow would load and what is served are the same model."""
     import mlflow
 
@@ -298,7 +298,7 @@ def test_the_sample_is_real_rows_with_typed_columns(finished: Workshop) -> None:
 
 def test_starting_a_data_stage_loads_no_model_library() -> None:
     """A pod's start-up counts: ingest must not pay for what train needs."""
-    code = "import sys, ml.cli, ml.ingest; print(*sys.modules)"
+    code = "import sys, ml.cli, ml.data.ingest; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -1,4 +1,4 @@
-"""The stages against a real MLflow server that asks for a login and keeps the artefacts itself.
+"""The stages against a real MLflow server that asks for a login and keeps the artifacts itself.
 
 The stages' user has the rights that the chart gives it: to read what is there and to create.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.mlflow_rest import RestError, get
+from ml.registry.mlflow_rest import RestError, get
 from tests.code.workshop import AS_OF, PROJECT, Workshop, statuses
 from tests.mlflow_server import STAGES, mlflow_server
 
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator
 def test_the_whole_run_and_again(
     server: str, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No champion, then itself as champion: asked over REST, with artefacts through the server."""
+    """No champion, then itself as champion: asked over REST, with artifacts through the server."""
     workshop.land_window()
     first = workshop.ml(*RUN, MLFLOW_TRACKING_URI=server, **LOGIN)
     assert first.returncode == 0, first.stderr

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import pytest
 
-from ml.charts import Value, axes, round_values, series, stacked
-from ml.metrics import Interval
-from ml.monitoring import (
+from ml.core.project import Monitor
+from ml.core.record import Output, Record
+from ml.monitoring.findings import (
     GateRecord,
     Measures,
     Model,
@@ -21,9 +21,10 @@ from ml.monitoring import (
     Training,
     Verdict,
 )
-from ml.project import Monitor
-from ml.record import Output, Record, Stage
-from ml.report import render
+from ml.monitoring.report import render
+from ml.monitoring.svg import Value, axes, round_values, series, stacked
+from ml.stages import Stage
+from ml.training.intervals import Interval
 
 AS_OF = date(2013, 3, 8)
 RULES = Monitor(window=4)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ml.aliases import Alias
-from ml.errors import BadInputError, RolloutRefusedError, StageError
-from ml.record import Status
-from ml.roll_back import roll_back
-from ml.roll_out import Patience, RollOut
-from ml.target import BusyError, Deployed, Side
+from ml.core.errors import BadInputError, RolloutRefusedError, StageError
+from ml.core.record import Status
+from ml.registry.aliases import Alias
+from ml.rollout.machine import Patience, RollOut
+from ml.rollout.roll_back import roll_back
+from ml.rollout.target import BusyError, Deployed, Side
 from tests.code.memory_target import Flaw, MemoryAliases, MemoryTarget, release
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from ml.aliases import Alias, MlflowAliases
-from ml.errors import RolloutRefusedError
-from ml.record import Status
-from ml.roll_out import Patience, RollOut
-from ml.target import BusyError, Release, Side
-from ml.targets.local import LocalTarget
+from ml.core.errors import RolloutRefusedError
+from ml.core.record import Status
+from ml.registry.aliases import Alias, MlflowAliases
+from ml.rollout.machine import Patience, RollOut
+from ml.rollout.target import BusyError, Release, Side
+from ml.rollout.targets.local import LocalTarget
 from tests.code.small_model import Published, publish
 
 # MLflow's own use of SQLAlchemy.

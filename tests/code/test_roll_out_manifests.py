@@ -6,18 +6,18 @@ import copy
 
 import pytest
 
-from ml.target import Deployed, Side
-from ml.targets import manifests
-from ml.targets.manifests import Manifest, Templates
+from ml.rollout.target import Deployed, Side
+from ml.rollout.targets import manifests
+from ml.rollout.targets.manifests import KubeObject, Templates
 from tests.code.memory_target import release
 
 LABELS = {"app.kubernetes.io/component": "serving"}
-CONTAINER: Manifest = {
+CONTAINER: KubeObject = {
     "name": "serving",
     "env": [{"name": "AWS_REGION", "value": "x"}, {"name": "SLIPWAY_PROJECT", "value": "old"}],
     "ports": [{"name": "http", "containerPort": 8080}],
 }
-POD: Manifest = {
+POD: KubeObject = {
     "metadata": {"labels": LABELS, "annotations": {"kept": "yes"}},
     "spec": {"containers": [{"name": "sidecar"}, CONTAINER]},
 }
@@ -84,7 +84,7 @@ def test_the_service_tells_which_side_is_live(side: Side | None) -> None:
     assert manifests.live_side(None) is None
 
 
-def _found(**status: int) -> Manifest:
+def _found(**status: int) -> KubeObject:
     found = copy.deepcopy(MADE)
     found["metadata"]["generation"] = 3
     found["status"] = {"observedGeneration": 3} | status
@@ -108,7 +108,9 @@ def test_ready_are_only_instances_of_the_newest_template(
     assert manifests.deployed(_found(**status)) == expected
 
 
-def _pod(state: Manifest | None = None, last: Manifest | None = None, **status: object) -> Manifest:
+def _pod(
+    state: KubeObject | None = None, last: KubeObject | None = None, **status: object
+) -> KubeObject:
     container = {"name": "serving", "state": state or {}, "lastState": last or {}}
     return {
         "metadata": {"name": "p"},
@@ -116,7 +118,7 @@ def _pod(state: Manifest | None = None, last: Manifest | None = None, **status: 
     }
 
 
-def _ended(message: str, **fields: object) -> Manifest:
+def _ended(message: str, **fields: object) -> KubeObject:
     return {"terminated": {"exitCode": 1, "reason": "Error", "message": message} | fields}
 
 
@@ -134,7 +136,7 @@ def _ended(message: str, **fields: object) -> Manifest:
         ),
     ],
 )
-def test_a_pod_that_can_not_start_is_a_problem_at_once(pod: Manifest, problem: str) -> None:
+def test_a_pod_that_can_not_start_is_a_problem_at_once(pod: KubeObject, problem: str) -> None:
     said = manifests.assess(_found(), [_pod({"running": {}}), pod]).problem
     assert said is not None
     assert problem in said
@@ -152,7 +154,7 @@ def test_a_pod_that_can_not_start_is_a_problem_at_once(pod: Manifest, problem: s
         {"metadata": {"name": "p"}},
     ],
 )
-def test_what_may_still_come_right_is_no_problem(pod: Manifest) -> None:
+def test_what_may_still_come_right_is_no_problem(pod: KubeObject) -> None:
     assert manifests.assess(_found(), [pod]).problem is None
 
 

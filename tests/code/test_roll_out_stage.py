@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import BadInputError
-from ml.job import Job
-from ml.record import Record, Stage
-from ml.roll_out import open_target, run
-from ml.settings import Settings
+from ml.core.errors import BadInputError
+from ml.core.job import Job
+from ml.core.record import Record
+from ml.core.settings import Settings
+from ml.rollout.places import open_target
+from ml.rollout.roll_out import run
+from ml.stages import Stage
 
 AS_OF = date(2013, 3, 1)
 FACTS = {
@@ -58,7 +60,7 @@ def test_what_the_gate_refused_is_not_rolled_out(tmp_path: Path) -> None:
         run(_started_with(tmp_path, Stage.REGISTER, decision="refuse", reason="no better"))
 
 
-def test_a_version_whose_artefact_is_gone_is_refused(tmp_path: Path) -> None:
+def test_a_version_whose_artifact_is_gone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="/nowhere can't be opened"):
         run(_started_with(tmp_path, Stage.REGISTER))
 

@@ -14,12 +14,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ml.artifact import Column
-from ml.errors import BadInputError
-from ml.project import Table
-from ml.record import Result, Stage, Status
-from ml.score import in_short, servable
-from ml.sift import TWICE, sift
+from ml.core.errors import BadInputError
+from ml.core.project import Table
+from ml.core.record import Result, Status
+from ml.data.sift import TWICE, sift
+from ml.scoring.score import in_short, servable
+from ml.serving.manifest import Column
+from ml.stages import Stage
 from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels
 
 NUMBERS = count(1)

@@ -7,11 +7,11 @@ from datetime import date
 
 import pytest
 
-from ml.metrics import Interval
-from ml.monitoring import GateRecord, Measures, Model, Reading, Signal, Verdict
-from ml.project import Monitor
-from ml.retraining import weigh
-from ml.signals import decide, drop, predictions, quality
+from ml.core.project import Monitor
+from ml.monitoring.findings import GateRecord, Measures, Model, Reading, Signal, Verdict
+from ml.monitoring.retraining import weigh
+from ml.monitoring.signals import decide, drop, predictions, quality
+from ml.training.intervals import Interval
 
 RULES = Monitor(window=7, min_rows=300, watch_drop=0.02, retrain_drop=0.05, cool_down=7)
 DAY = date(2013, 3, 8)

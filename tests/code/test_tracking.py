@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ml.tracking import upsert
+from ml.registry.tracking import upsert
 
 # MLflow's own libraries are used in ways that they call outdated.
 pytestmark = pytest.mark.filterwarnings("default")

@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from ml.landing import publish_partition, table_path
-from ml.store import Store
+from ml.core.store import Store
+from ml.data.landing import publish_partition, table_path
 
 REPO = Path(__file__).parents[2]
 AS_OF = date(2024, 3, 8)

@@ -21,7 +21,7 @@ VERBS = {
     "training_evaluation.train": "train",
     "training_evaluation.evaluate": "evaluate",
     "training_evaluation.register": "register",
-    "deployment.build_artefacts": "build_artefacts",
+    "deployment.build_artifacts": "build_artifacts",
     "deployment.deploy_api": "roll_out",
     "deployment.run_tests": "smoke",
     "visualization_monitoring.dashboards": "present",
@@ -44,9 +44,9 @@ def test_graph_is_the_original_node_for_node(dag: DAG) -> None:
         "data_preparation.split": {"training_evaluation.train"},
         "training_evaluation.train": {"training_evaluation.evaluate"},
         "training_evaluation.evaluate": {"training_evaluation.register"},
-        "training_evaluation.register": {"decide_deployment", "deployment.build_artefacts"},
-        "decide_deployment": {"deployment.build_artefacts", "keep_champion"},
-        "deployment.build_artefacts": {"deployment.deploy_api"},
+        "training_evaluation.register": {"decide_deployment", "deployment.build_artifacts"},
+        "decide_deployment": {"deployment.build_artifacts", "keep_champion"},
+        "deployment.build_artifacts": {"deployment.deploy_api"},
         "deployment.deploy_api": {"deployment.run_tests"},
         "deployment.run_tests": {
             "visualization_monitoring.dashboards",
@@ -85,7 +85,7 @@ def test_first_bug_of_the_original_decision_is_pulled_from_an_id_with_its_group(
 def test_second_bug_of_the_original_branches_are_ids_with_their_group(dag: DAG) -> None:
     """It returned a name without its group's, which Airflow refuses."""
     gate = task_of(dag, "decide_deployment")
-    assert gate.branches == {"deploy": "deployment.build_artefacts", "refuse": "keep_champion"}
+    assert gate.branches == {"deploy": "deployment.build_artifacts", "refuse": "keep_champion"}
     assert set(gate.branches.values()) == gate.downstream_task_ids
     assert set(gate.branches.values()) <= set(dag.task_ids)
 

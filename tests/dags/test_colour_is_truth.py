@@ -18,7 +18,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from ml.pipeline import TRAINING
-from ml.record import Stage
+from ml.stages import Stage
 from tests.dags.conftest import load_dag, run_here, task_of
 
 # A whole Airflow runs in here, and not all that it warns of is about us.

@@ -13,7 +13,7 @@ from adapter.results import Ending, StageError, apart, result_of
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
-from ml.project import OURS
+from ml.core.project import OURS
 from tests.dags.conftest import load_dag, task_of
 from tests.dags.test_colour_is_truth import Bench, bench
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ml.pipeline import TRAINING
-from ml.record import Stage
+from ml.stages import Stage
 from tests.dags.conftest import DAGS, REPO
 
 

@@ -7,8 +7,8 @@ from functools import cache
 
 import polars as pl
 
-from ml.build_features import build
-from ml.project import load_code, read_project
+from ml.core.project import load_code, read_project
+from ml.data.daily_features import build
 
 FLIGHTS = read_project("flights", "")
 SOURCE = load_code(FLIGHTS, "source")

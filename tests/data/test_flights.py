@@ -7,8 +7,8 @@ from datetime import date
 import polars as pl
 import pytest
 
-from ml.rules import check
-from ml.tables import to_parquet
+from ml.core.tables import to_parquet
+from ml.data.rules import check
 from tests.data.flights import FLIGHTS, features, tables
 
 DAYS = [date(2013, 1, 1), date(2013, 2, 9), date(2013, 6, 30), date(2013, 12, 30)]

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from ml.monitoring import Monitoring
-from ml.record import Record
+from ml.core.record import Record
+from ml.monitoring.findings import Monitoring
 from tests.data.flights import tables
 from tests.data.laptop import copy_flights, ml
 

@@ -15,11 +15,11 @@ import httpx
 import polars as pl
 import pytest
 
-from ml.build_features import build
-from ml.frames import as_rows
-from ml.project import load_code, read_project
-from ml.serving.app import Limits, Model, create_app
-from ml.serving.artefact import fetch
+from ml.core.project import load_code, read_project
+from ml.data.daily_features import build
+from ml.data.frames import as_rows
+from ml.serving.app import Limits, ServedModel, create_app
+from ml.serving.artifact import fetch
 from ml.serving.drain import Drain
 from ml.serving.predictors import load
 from tests.data.flights import tables
@@ -53,14 +53,14 @@ def table(uri: str) -> pl.DataFrame:
     return pl.read_parquet(uri.removeprefix("file://"))
 
 
-def served(folder: Path) -> Model:
+def served(folder: Path) -> ServedModel:
     """The champion as a model server loads it."""
     facts = record(folder, "pin_champion")["facts"]
     manifest, content = fetch(facts["artifact"], facts["sha256"])
-    return Model(manifest, load(manifest, content), facts["version"], "champion")
+    return ServedModel(manifest, load(manifest, content), facts["version"], "champion")
 
 
-def ask(model: Model, rows: list[dict[str, Any]]) -> list[float]:
+def ask(model: ServedModel, rows: list[dict[str, Any]]) -> list[float]:
     """Send rows to the model server's own application, as JSON over HTTP, and take its answer."""
 
     async def post() -> httpx.Response:

@@ -17,8 +17,9 @@ import httpx
 
 from k8s.access import kubectl, kubectl_json, login, port_forward
 from k8s.stage_pod import Ending, create, ending_of, manifest
-from ml.artifact import ArtifactManifest
-from ml.record import Record, Stage
+from ml.core.record import Record
+from ml.serving.manifest import ArtifactManifest
+from ml.stages import Stage
 from tests.code.small_model import publish
 from tests.e2e.forget import forget_models
 from tests.e2e.release import object_store
@@ -43,15 +44,15 @@ class Parcels:
         """Train, upload and register a model; spoiled ones fail their own self-test."""
         with tempfile.TemporaryDirectory() as folder:
             made = publish(Path(folder), seed=seed, project=self.project)
-            artefact = made.manifest
+            artifact = made.manifest
             if spoiled:
-                artefact = artefact.model_copy(update={"expected": [0.5] * len(artefact.sample)})
+                artifact = artifact.model_copy(update={"expected": [0.5] * len(artifact.sample)})
             model = made.model.read_bytes()
-        place = f"{self.project}/{artefact.sha256}"
-        put("models", f"{place}/{artefact.file}", model)
-        put("models", f"{place}/manifest.json", artefact.model_dump_json().encode())
+        place = f"{self.project}/{artifact.sha256}"
+        put("models", f"{place}/{artifact.file}", model)
+        put("models", f"{place}/manifest.json", artifact.model_dump_json().encode())
         version = self._create_version(f"s3://models/{place}")
-        self.records[version] = self._write_record(version, place, artefact)
+        self.records[version] = self._write_record(version, place, artifact)
         return version
 
     def _create_version(self, source: str) -> str:
@@ -64,20 +65,20 @@ class Parcels:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model_version"]["version"])
 
-    def _write_record(self, version: str, place: str, artefact: ArtifactManifest) -> str:
+    def _write_record(self, version: str, place: str, artifact: ArtifactManifest) -> str:
         facts = {
             "version": version,
             "decision": "deploy",
             "reason": "a test",
             "run_id": "",
             "artifact": f"s3://models/{place}",
-            "sha256": artefact.sha256,
+            "sha256": artifact.sha256,
         }
         record = Record(
             stage=Stage.REGISTER,
             project=self.project,
             as_of=AS_OF,
-            fingerprint=artefact.sha256[:16],
+            fingerprint=artifact.sha256[:16],
             facts=facts,
         )
         key = f"{self.project}/register/dt={AS_OF}/{version}/record.json"

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ml.artifact import Trained
-from ml.export import Candidate, Parity, compare, export, hard_rows, scores
-from ml.metrics import auc
-from ml.train import fit
+from ml.serving.manifest import Trained
+from ml.training.export import Candidate, Parity, compare, export, hard_rows, scores
+from ml.training.intervals import auc
+from ml.training.train import fit
 from tests.data.flights import FLIGHTS, MODEL, built
 
 BASELINE = 0.703

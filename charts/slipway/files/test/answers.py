@@ -73,8 +73,8 @@ def mlflow_answers_to_every_name() -> str:
     return f"{len(names)} spellings"
 
 
-def mlflow_keeps_an_artefact() -> str:
-    """A run goes into the database and its artefact, through MLflow, into the object store."""
+def mlflow_keeps_an_artifact() -> str:
+    """A run goes into the database and its artifact, through MLflow, into the object store."""
     url, user = os.environ["MLFLOW_URL"], basic("STAGES")
     run = json.loads(
         ask(
@@ -152,7 +152,7 @@ QUESTIONS: list[Callable[[], str]] = [
     airflow_is_healthy,
     airflow_lets_the_administrator_in,
     mlflow_answers_to_every_name,
-    mlflow_keeps_an_artefact,
+    mlflow_keeps_an_artifact,
     store_keeps_logs_of_airflow_and_nothing_else,
 ]
 

@@ -1,0 +1,14 @@
+"""What every stage stands on: settings, stores, records, keys, and what a project says."""
+
+__all__ = [
+    "errors",
+    "fingerprint",
+    "job",
+    "ledger",
+    "project",
+    "record",
+    "settings",
+    "store",
+    "tables",
+    "threads",
+]

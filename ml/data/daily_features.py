@@ -1,0 +1,164 @@
+"""A day's features: made by the project's `features`, caught looking ahead, and kept once.
+
+Days are built on their own and kept by the digests of what they are made from, so a window that
+moves on by a day builds one day.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from ml.core.errors import BadInputError
+from ml.core.fingerprint import code_digest, fingerprint, libraries, source_digest, versions
+from ml.core.job import Job
+from ml.core.ledger import publish, read_outputs
+from ml.core.project import Project, load_code
+from ml.core.record import Output
+from ml.core.tables import from_parquet, to_parquet
+from ml.stages import Stage
+
+ID = "id"
+NOTE = "output.json"
+Tables = dict[str, pl.LazyFrame]
+Features = Callable[[Tables], pl.LazyFrame]
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day's raw tables and the place of what is built from them."""
+
+    day: str
+    tables: dict[str, Output]
+    note: str
+
+
+def build_day(job: Job, project: Project, day: str, tables: dict[str, Output]) -> Output:
+    """Build one day's features from its tables' files, unless they are there."""
+    one = Day(day, tables, note_path(job, day, tables, recipe_of(project)))
+    try:
+        return Output.model_validate_json(job.stores.data.read(one.note))
+    except FileNotFoundError:
+        return build_days(job, project, [one])[day]
+
+
+def built_as(job: Job, uri: str) -> Output | None:
+    """Find what was published at an address of a day's features; None when that is gone."""
+    try:
+        note = job.stores.data.read(job.stores.data.path(f"{uri.rsplit('/', 1)[0]}/{NOTE}"))
+    except FileNotFoundError:
+        return None
+    return Output.model_validate_json(note)
+
+
+def build(project: Project, features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Build one day's features and check their shape and that nothing known later shaped them."""
+    spec = project.spec
+    frame = _run_features(features, tables)
+    _check_shape(frame, spec.target)
+    later = _blanked(tables, spec.known_later)
+    without = _run_features(features, later)
+    leaking = leaks(frame, without, spec.target)
+    if leaking:
+        raise BadInputError(
+            f"features() of '{project.name}' looks ahead: {', '.join(leaking)} "
+            "change when the columns listed under known_later are blanked"
+        )
+    return _servable(frame, spec.target)
+
+
+def leaks(frame: pl.DataFrame, without: pl.DataFrame, target: str) -> list[str]:
+    """Name the columns, besides the target, that differ once later knowledge is blanked."""
+    if frame.height != without.height:
+        return ["the number of rows"]
+    return [c for c in frame.columns if c != target and not frame[c].equals(without[c])]
+
+
+def _blanked(
+    tables: dict[str, pl.DataFrame], known_later: dict[str, list[str]]
+) -> dict[str, pl.DataFrame]:
+    def blank(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+        there = [c for c in columns if c in frame.columns]
+        return frame.with_columns(pl.lit(None, frame.schema[c]).alias(c) for c in there)
+
+    return {name: blank(frame, known_later.get(name, [])) for name, frame in tables.items()}
+
+
+def _run_features(features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    try:
+        return features({name: frame.lazy() for name, frame in tables.items()}).collect()
+    except Exception as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise BadInputError(f"features() failed: {type(error).__name__}: {first_line}") from error
+
+
+def _check_shape(frame: pl.DataFrame, target: str) -> None:
+    for needed in (ID, target):
+        if needed not in frame.columns:
+            raise BadInputError(f"features() returns no column '{needed}'")
+    if len(frame.columns) < 3:
+        raise BadInputError("features() returns nothing to learn from")
+    if frame[ID].null_count() or frame[ID].is_duplicated().any():
+        raise BadInputError("features() must give every row its own 'id'")
+    if frame.schema[target] != pl.Boolean:
+        raise BadInputError(f"'{target}' is {frame.schema[target]}, but must be Boolean")
+    for column, dtype in frame.schema.items():
+        if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical)):
+            raise BadInputError(f"feature '{column}' is {dtype}; use a number, Boolean or String")
+
+
+def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
+    """Bring columns to the four types that a prediction request can carry.
+
+    Floats are rounded to 32 bits, as that is what the served graph computes with.
+    """
+    wanted: dict[str, pl.DataType] = {}
+    for column, dtype in frame.schema.items():
+        if column in (ID, target) or dtype == pl.Boolean:
+            continue
+        if dtype.is_integer():
+            wanted[column] = pl.Int64()
+        else:
+            wanted[column] = pl.Float32() if dtype.is_numeric() else pl.String()
+    return frame.with_columns(pl.col(c).cast(dtype) for c, dtype in wanted.items())
+
+
+def recipe_of(project: Project) -> str:
+    """Name everything but the data that decides what a day's features are."""
+    spec = project.spec
+    return fingerprint(
+        model=source_digest(project.model_source),
+        libraries=libraries(project.model_source),
+        code=code_digest(__name__),
+        versions=versions("polars"),
+        target=spec.target,
+        known_later=spec.known_later,
+    )
+
+
+def note_path(job: Job, day: str, files: dict[str, Output], recipe: str) -> str:
+    """Return where it is noted what was built from these files by this recipe."""
+    key = fingerprint(recipe=recipe, files={t: f.sha256 for t, f in files.items()})
+    return f"{job.project}/{Stage.BUILD_FEATURES}/day={day}/{key}/{NOTE}"
+
+
+def build_days(job: Job, project: Project, days: list[Day]) -> dict[str, Output]:
+    """Build days and note each; BadInputError when model.py cannot or must not."""
+    if not days:
+        return {}
+    features: Features | None = getattr(load_code(project), "features", None)
+    if features is None:
+        raise BadInputError(f"{project.files.model} has no function 'features'")
+    built = {day.day: _build_one(job, project, features, day) for day in days}
+    for day in days:
+        job.stores.data.create(day.note, built[day.day].model_dump_json().encode())
+    return built
+
+
+def _build_one(job: Job, project: Project, features: Features, day: Day) -> Output:
+    contents = read_outputs(job, Stage.INGEST, list(day.tables.values()))
+    names = zip(day.tables, contents, strict=True)
+    tables = {t: from_parquet(content, f"table '{t}' of {day.day}") for t, content in names}
+    frame = build(project, features, tables)
+    folder = day.note.rsplit("/", 1)[0]
+    return publish(job.stores.data, folder, "features.parquet", to_parquet(frame), frame.height)

@@ -1,0 +1,76 @@
+"""ingest: freeze the landed partitions of a window as one dataset.
+
+Raw files are kept once, named by their digest, so windows that overlap share them and a landing
+folder that is cleaned up later takes nothing away from a dataset.
+"""
+
+from datetime import date
+
+from ml.core.errors import BadInputError
+from ml.core.fingerprint import code_digest, fingerprint
+from ml.core.job import Job
+from ml.core.ledger import Outcome, once
+from ml.core.project import ColumnType, ProjectSpec, read_project
+from ml.core.record import Result
+from ml.data.landing import LandedTable, Manifest, check_presence, landed
+from ml.data.raw import files_of, keep, output_of
+from ml.stages import Stage
+
+TYPE_PREFIXES = {
+    ColumnType.INT: ("Int", "UInt"),
+    ColumnType.FLOAT: ("Float", "Int", "UInt"),
+    ColumnType.STR: ("String", "Categorical", "Enum"),
+    ColumnType.BOOL: ("Boolean",),
+    ColumnType.DATETIME: ("Datetime",),
+    ColumnType.DATE: ("Date",),
+}
+
+
+def run(job: Job) -> Result:
+    """Check the window's partitions and publish the dataset record."""
+    project = read_project(job.project, job.settings.projects_path)
+    days = project.spec.days.until(job.as_of, job.days)
+    manifests = landed(job, days)
+    empty = check(project.spec, manifests, job.as_of)
+    files = list(files_of(job.project, project.spec, manifests))
+    key = fingerprint(
+        stage=Stage.INGEST,
+        code=code_digest(__name__),
+        files=[(file.name, file.landed.sha256) for file in files],
+    )
+    rows = sum(f.landed.rows for f in files if f.table == project.spec.main_table)
+
+    def work(_: str) -> Outcome:
+        keep(job, files, job.stores.data.sizes(f"{job.project}/raw/"))
+        outputs = {file.name: output_of(job, file) for file in files}
+        facts = {"days": len(days), "rows": rows, "empty_days": empty}
+        return Outcome(outputs, facts)
+
+    return once(job, Stage.INGEST, key, work)
+
+
+def check(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> list[str]:
+    """Check what manifests say against project.yaml; return the days without rows, if bearable.
+
+    A day without rows inside the window is noted only, as refusing it would stop sixty runs; on
+    the day that is asked for it means that something is wrong.
+    """
+    check_presence(spec, manifests, as_of)
+    empty = {d for d, m in manifests.items() if not m.tables[spec.main_table].rows}
+    for day, manifest in manifests.items():
+        # Where there is no value, a column's type is anyone's guess.
+        for table in spec.tables if day not in empty else ():
+            _check_types(spec, manifest.tables[table], day, table)
+    return sorted(str(day) for day in empty)
+
+
+def _check_types(spec: ProjectSpec, landed: LandedTable, day: date, table: str) -> None:
+    for column, rule in spec.tables[table].columns.items():
+        found = landed.types.get(column)
+        if found is None:
+            raise BadInputError(f"table '{table}' of {day} has no column '{column}'")
+        if not found.startswith(TYPE_PREFIXES[rule.type]):
+            raise BadInputError(
+                f"column '{column}' of table '{table}' of {day} is {found}, "
+                f"but project.yaml says {rule.type}"
+            )

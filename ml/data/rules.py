@@ -1,0 +1,48 @@
+"""The rules of project.yaml as pandera schemas, and their failures as sentences."""
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from ml.core.errors import BadInputError
+from ml.core.project import ColumnRule, ColumnType, Table
+
+INTEGERS = (pl.Int64, pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+# The first type of each stands for the rule in messages.
+DTYPES: dict[ColumnType, tuple[type[pl.DataType], ...]] = {
+    ColumnType.INT: INTEGERS,
+    ColumnType.FLOAT: (pl.Float64, pl.Float32, *INTEGERS),
+    ColumnType.STR: (pl.String, pl.Categorical, pl.Enum),
+    ColumnType.BOOL: (pl.Boolean,),
+    ColumnType.DATETIME: (pl.Datetime,),
+    ColumnType.DATE: (pl.Date,),
+}
+
+
+def check(table: Table, frame: pl.DataFrame, name: str) -> None:
+    """Check a table's rows; BadInputError with the first broken rule of the table `name`."""
+    columns = {c: _column(rule, frame.schema.get(c)) for c, rule in table.columns.items()}
+    # Columns that project.yaml does not name are free.
+    schema = pa.DataFrameSchema(columns, unique=table.key or None)
+    try:
+        schema.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        raise BadInputError(f"{name}: {_first_failure(errors.failure_cases)}") from None
+
+
+def _column(rule: ColumnRule, found: pl.DataType | None) -> pa.Column:
+    accepted = DTYPES[rule.type]
+    dtype = found if isinstance(found, accepted) else accepted[0]
+    bounded = rule.low is not None and rule.high is not None
+    checks = [pa.Check.in_range(rule.low, rule.high)] if bounded else []
+    return pa.Column(dtype, checks=checks, nullable=rule.nullable)
+
+
+def _first_failure(cases: pl.DataFrame) -> str:
+    first = cases.row(0, named=True)
+    alike = cases.filter(
+        (pl.col("check") == first["check"]) & pl.col("column").eq_missing(first["column"])
+    )
+    where = f"column '{first['column']}'" if first["column"] else "the key"
+    row = "" if first["index"] is None else f" (row {first['index']}, {alike.height} in all)"
+    return f"{where} breaks the rule {first['check']}: {first['failure_case']}{row}"

@@ -1,0 +1,131 @@
+"""What a project's models predicted on each day, and the labels that have arrived since."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from ml.core.errors import BadInputError
+from ml.core.job import Job
+from ml.core.ledger import read_outputs, read_record, record_paths
+from ml.core.record import Output, Record
+from ml.core.store import READERS
+from ml.core.tables import from_parquet
+from ml.data.daily_features import ID, built_as
+from ml.monitoring.findings import Model
+from ml.monitoring.measures import LABEL, SCORE
+from ml.stages import Stage
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The predictions of one model for one day."""
+
+    day: date
+    model: Model
+    output: Output
+    features: str
+    refused: int
+    reasons: dict[str, int]
+
+
+def scored(job: Job, days: list[date]) -> list[Scored]:
+    """Find the newest predictions of each model for each of the days, oldest day first."""
+    newest: dict[tuple[date, Model], Record] = {}
+    for record in _records_of_days(job, Stage.SCORE, days):
+        key = (record.as_of, _model_of(job, record))
+        if key not in newest or newest[key].created_at < record.created_at:
+            newest[key] = record
+    return [
+        _scored(day, model, record)
+        for (day, model), record in sorted(newest.items(), key=lambda item: _order(*item[0]))
+    ]
+
+
+def labels(job: Job, days: list[date], parts: list[Scored]) -> dict[date, Output]:
+    """Find, for each day, the newest features built of it: they hold the labels known by then.
+
+    A day's features are on record for the day itself and, with its whole window, for the day that
+    is asked for. Where neither is, there are those that the predictions were made from.
+    """
+    newest: dict[date, Record] = {}
+    for record in _records_of_days(job, Stage.BUILD_FEATURES, sorted({*days, job.as_of})):
+        for day in days:
+            there = str(day) in record.outputs
+            if there and (day not in newest or newest[day].created_at < record.created_at):
+                newest[day] = record
+    on_record = {day: record.outputs[str(day)] for day, record in newest.items()}
+    used = {part.day: part.features for part in parts if part.day not in on_record}
+    found = {day: built_as(job, uri) for day, uri in used.items()}
+    return on_record | {day: output for day, output in found.items() if output}
+
+
+def rows(job: Job, part: Scored, known: Mapping[date, Output], target: str) -> pl.DataFrame:
+    """Read one day's predictions, each with its label, null where none has arrived.
+
+    Raises BadInputError when a file is damaged or is not what its stage publishes.
+    """
+    name = f"the predictions of {part.day} by version {part.model.version} ({part.output.uri})"
+    (content,) = read_outputs(job, Stage.SCORE, [part.output])
+    frame = _chosen(from_parquet(content, name), name, {ID: pl.String, SCORE: pl.Float64})
+    if frame[SCORE].is_nan().any() or not frame[SCORE].is_between(0, 1).all():
+        raise BadInputError(f"{name} hold a score that is not between 0 and 1")
+    if part.day not in known:
+        return frame.with_columns(pl.lit(None, pl.Boolean).alias(LABEL))
+    return frame.join(_labels(job, known[part.day], part.day, target), on=ID, how="left")
+
+
+def _labels(job: Job, output: Output, day: date, target: str) -> pl.DataFrame:
+    name = f"the features of {day} ({output.uri})"
+    (content,) = read_outputs(job, Stage.BUILD_FEATURES, [output])
+    frame = from_parquet(content, name)
+    chosen = _chosen(frame, name, {ID: pl.String, target: pl.Boolean}, may_lack=target)
+    return chosen.rename({target: LABEL})
+
+
+def _chosen(
+    frame: pl.DataFrame, name: str, columns: Mapping[str, type[pl.DataType]], may_lack: str = ""
+) -> pl.DataFrame:
+    for column, dtype in columns.items():
+        if column not in frame.columns:
+            raise BadInputError(f"{name} have no column '{column}'")
+        if frame.schema[column] != dtype:
+            found = frame.schema[column]
+            raise BadInputError(f"column '{column}' of {name} is {found}, not {dtype.__name__}")
+        if column != may_lack and frame[column].null_count():
+            raise BadInputError(f"column '{column}' of {name} has nulls")
+    if frame[ID].is_duplicated().any():
+        raise BadInputError(f"{name} have an 'id' twice")
+    return frame.select(list(columns))
+
+
+def _records_of_days(job: Job, stage: Stage, days: list[date]) -> list[Record]:
+    store = job.stores.data
+    folders = [f"{job.project}/{stage}/dt={day}/" for day in days]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda folder: record_paths(store, folder), folders)
+        uris = [store.uri(path) for paths in found for path in paths]
+        return list(pool.map(lambda uri: read_record(store, uri), uris))
+
+
+def _model_of(job: Job, record: Record) -> Model:
+    where = job.stores.data.uri(f"{job.project}/{Stage.SCORE}/dt={record.as_of}/")
+    lacking = [name for name in ("version", "sha256") if not record.facts.get(name)]
+    if lacking or len(record.outputs) != 1:
+        what = f"'{lacking[0]}'" if lacking else "one file of predictions"
+        raise BadInputError(f"record {record.fingerprint} under {where} does not name {what}")
+    return Model(version=str(record.facts["version"]), sha256=str(record.facts["sha256"]))
+
+
+def _scored(day: date, model: Model, record: Record) -> Scored:
+    (output,) = record.outputs.values()
+    reasons = {str(name): int(count) for name, count in record.facts.get("reasons", {}).items()}
+    features = str(record.facts.get("features", ""))
+    return Scored(day, model, output, features, int(record.facts.get("refused", 0)), reasons)
+
+
+def _order(day: date, model: Model) -> tuple[date, int, str]:
+    number = int(model.version) if model.version.isdigit() else 0
+    return day, number, model.sha256

@@ -1,0 +1,6 @@
+"""MLflow: runs, registered versions and the names that they go by."""
+
+__all__ = [
+    "aliases",
+    "tracking",
+]

@@ -1,0 +1,41 @@
+"""What a roll-out works with, opened as the settings name it."""
+
+from __future__ import annotations
+
+from ml.core.errors import BadInputError
+from ml.core.job import Job
+from ml.registry.aliases import Aliases
+from ml.rollout.target import Release, ServingTarget
+
+
+def read_release(project: str, version: str, uri: str, sha256: str) -> Release:
+    """Read a version's artifact, check its digest and return it as something to roll out."""
+    from ml.serving.artifact import ArtifactError, fetch
+
+    try:
+        manifest, _ = fetch(uri, sha256)
+    except ArtifactError as error:
+        raise BadInputError(str(error)) from error
+    return Release(project, version, uri, sha256, manifest.sample, manifest.expected)
+
+
+def open_target(name: str) -> ServingTarget:
+    """Return the place to deploy to: `local` or `kubernetes`."""
+    if name == "kubernetes":
+        from ml.rollout.targets.kubernetes import KubernetesTarget
+
+        return KubernetesTarget.from_environment()
+    if name == "local":
+        from ml.rollout.targets.local import LocalTarget
+
+        return LocalTarget.from_environment()
+    raise BadInputError(f"SLIPWAY_TARGET is {name}; it can be local or kubernetes")
+
+
+def open_aliases(job: Job) -> Aliases:
+    """Return the aliases of the registry that the settings name."""
+    from mlflow import MlflowClient
+
+    from ml.registry.aliases import MlflowAliases
+
+    return MlflowAliases(MlflowClient(job.settings.tracking_uri))

@@ -1,0 +1,3 @@
+"""Predictions for whole days, in files."""
+
+__all__: list[str] = []

@@ -1,0 +1,6 @@
+"""From a frozen split to a measured candidate, and the gate's decision about it."""
+
+__all__ = [
+    "evaluation",
+    "intervals",
+]

@@ -1,0 +1,196 @@
+"""train: fit the candidate, log it to MLflow, publish the file that would be served."""
+
+import json
+import time
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ml.core.errors import BadInputError
+from ml.core.fingerprint import code_digest, fingerprint, libraries, source_digest, versions
+from ml.core.job import Job, log
+from ml.core.ledger import Outcome, once, upstream
+from ml.core.project import Project, load_code, read_project
+from ml.core.record import Output, Record, Result
+from ml.data.frames import as_rows, columns_of, for_estimator
+from ml.data.parts import HOLDOUT, TRAIN, read_part
+from ml.registry.tracking import connected, experiment_id, run_tags, upsert
+from ml.serving.manifest import Trained
+from ml.stages import Stage
+from ml.training.export import Candidate, Export, export, publish_artifact
+from ml.training.intervals import auc
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+LIBRARIES = ("scikit-learn", "numpy", "pandas", "onnxruntime", "skl2onnx")
+REQUIREMENTS = ("mlflow-skinny", "scikit-learn", "numpy", "pandas", "cloudpickle")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """All that MLflow is told about one training."""
+
+    candidate: Candidate
+    module: ModuleType
+    data: Record
+    metrics: dict[str, float]
+    example: "pd.DataFrame"
+
+
+def run(job: Job) -> Result:
+    """Train on the split that is upstream."""
+    project = read_project(job.project, job.settings.projects_path)
+    data = upstream(job, Stage.SPLIT)
+    key = fingerprint(
+        stage=Stage.TRAIN,
+        split=data.fingerprint,
+        model=source_digest(project.model_source),
+        libraries=libraries(project.model_source),
+        code=code_digest(__name__),
+        versions=versions(*LIBRARIES),
+    )
+    runs: list[str] = []
+
+    def work(_: str) -> Outcome:
+        outcome = train(job, project, data, key)
+        runs.append(outcome.facts["run_id"])
+        return outcome
+
+    result = once(job, Stage.TRAIN, key, work)
+    # Another worker trained the same and was first: one fingerprint, one run.
+    for run_id in runs:
+        if run_id != result.facts["run_id"]:
+            with connected(job) as client:
+                client.delete_run(run_id)
+    return result
+
+
+def train(job: Job, project: Project, data: Record, key: str) -> Outcome:
+    """Fit, convert, publish and log one candidate."""
+    frames = {part: read_part(job, data, part) for part in (TRAIN, HOLDOUT)}
+    module = load_code(project)
+    started = time.monotonic()
+    candidate = fit(project, module, frames[TRAIN], _origin(job, data, key))
+    seconds = time.monotonic() - started
+    log.info("fitted %d rows in %.1f s", frames[TRAIN].height, seconds)
+    exported = export(candidate, frames[HOLDOUT])
+    log.info("served as %s: %s", exported.format, exported.reason)
+    artifact = publish_artifact(job.stores.models, candidate, exported, frames[HOLDOUT])
+    metrics = {
+        "auc": score(candidate, exported, frames[HOLDOUT]),
+        "fit_seconds": seconds,
+        "train_rows": frames[TRAIN].height,
+        "holdout_rows": frames[HOLDOUT].height,
+        "positive_share": float(data.facts["positive_share"]),
+    }
+    log.info("AUC %.4f on the holdout", metrics["auc"])
+    facts = {
+        "auc": round(metrics["auc"], 4),
+        "format": exported.format,
+        "format_reason": exported.reason,
+        "artifact": artifact,
+        "sha256": exported.digest,
+        "train_until": candidate.trained.train_until,
+    }
+    example = for_estimator(frames[HOLDOUT].head(100), candidate.columns)
+    with connected(job) as client:
+        facts |= _log(job, client, Lesson(candidate, module, data, metrics, example), key)
+    return Outcome(facts=facts)
+
+
+def fit(project: Project, module: ModuleType, frame: pl.DataFrame, trained: Trained) -> Candidate:
+    """Fit the project's model; BadInputError when model.py does not give a classifier."""
+    target = project.spec.target
+    make = getattr(module, "model", None)
+    if make is None:
+        raise BadInputError(f"{project.files.model} has no function 'model'")
+    columns = columns_of(frame, target)
+    table = for_estimator(frame, columns)
+    try:
+        estimator = make().fit(table, frame[target].to_numpy())
+    except (TypeError, ValueError, AttributeError) as error:
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        raise BadInputError(f"model() of '{project.name}' does not fit: {first_line}") from error
+    if not hasattr(estimator, "predict_proba"):
+        raise BadInputError(f"model() of '{project.name}' is no classifier with predict_proba")
+    return Candidate(project.name, target, columns, estimator, trained)
+
+
+def score(candidate: Candidate, exported: Export, holdout: pl.DataFrame) -> float:
+    """Measure the AUC of what would be served."""
+    import numpy as np
+
+    predictions = exported.predictor(as_rows(holdout, candidate.columns))
+    return auc(holdout[candidate.target].to_numpy(), np.asarray(predictions))
+
+
+def _origin(job: Job, data: Record, key: str) -> Trained:
+    until = str(data.facts["train_until"])
+    return Trained(as_of=str(job.as_of), fingerprint=key, train_until=until)
+
+
+def _log(job: Job, client: "MlflowClient", lesson: "Lesson", key: str) -> dict[str, Any]:
+    """Log the run: params, metrics, datasets, and the model with signature and requirements."""
+    import mlflow
+
+    tags = run_tags(job) | {"slipway.fingerprint": key, "slipway.split": str(job.upstream)}
+    where = experiment_id(client, job)
+    with mlflow.start_run(experiment_id=where, run_name=str(job.as_of), tags=tags) as active:
+        mlflow.log_params(_params(lesson.candidate.estimator))
+        mlflow.log_metrics(lesson.metrics)
+        model_id, schema = _log_model(lesson)
+        inputs = [
+            _dataset(job.project, part, lesson.data.outputs[part], schema)
+            for part in (TRAIN, HOLDOUT)
+        ]
+        upsert(lambda: client.log_inputs(active.info.run_id, inputs))
+    return {"run_id": active.info.run_id, "model_id": model_id}
+
+
+def _dataset(project: str, part: str, output: Output, schema: str) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=f"{project}-{part}",
+        digest=output.sha256[:8],
+        source_type="s3" if output.uri.startswith("s3://") else "local",
+        source=json.dumps({"uri": output.uri}),
+        schema=schema,
+        profile=json.dumps({"num_rows": output.rows, "sha256": output.sha256}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
+
+
+def _log_model(lesson: "Lesson") -> tuple[str, str]:
+    """Log the estimator; return its id and the schema of its inputs."""
+    import cloudpickle  # type: ignore[import-untyped]
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    # model.py is not importable where the model is loaded, so what it defines travels along.
+    cloudpickle.register_pickle_by_value(lesson.module)
+    table = lesson.example
+    with warnings.catch_warnings():
+        # Whole numbers are never missing here: columns_of() made sure.
+        warnings.filterwarnings("ignore", message=".*integer column.*")
+        signature = infer_signature(table, lesson.candidate.estimator.predict_proba(table))
+    logged = mlflow.sklearn.log_model(
+        lesson.candidate.estimator,
+        name="model",
+        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
+        signature=signature,
+        pip_requirements=[f"{name}=={found}" for name, found in versions(*REQUIREMENTS).items()],
+        pyfunc_predict_fn="predict_proba",
+    )
+    return str(logged.model_id), json.dumps({"mlflow_colspec": signature.inputs.to_dict()})
+
+
+def _params(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator
+    kinds = (str, int, float, bool)
+    return {k: v for k, v in estimator.get_params().items() if isinstance(v, kinds)}
