@@ -9,7 +9,7 @@ the run's logical date.
    that was trained there is found done here.
 3. **decide_deployment** follows the decision of *register*. If it is `refuse`, **keep_champion**
    says why.
-4. **deployment** checks that the artefact is whole and writes down what it must answer, switches
+4. **deployment** checks that the artifact is whole and writes down what it must answer, switches
    users over to it, then holds the API to what was written down.
 5. **visualization_monitoring** writes a page about all this, and records what the new model's data
    and scores look like, to compare later days with.
@@ -23,10 +23,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapter.deadlines import late_after
-from adapter.gate import DecisionBranchOperator, KeepChampionOperator
+from adapter.gate.deployment_gate import DecisionBranchOperator, KeepChampionOperator
+from adapter.graph import RESCHEDULED, RETRIES, Pipeline
 from adapter.news import FailureNewsOperator, SuccessNewsOperator
-from adapter.pipeline import RESCHEDULED, RETRIES, Pipeline
-from adapter.projects import project_params
+from adapter.schedule.project_facts import project_params
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
@@ -55,15 +55,15 @@ with DAG(
         stage("evaluate")
         register = stage("register")
     with TaskGroup("deployment"):
-        artefacts = stage("build_artefacts")
-        stage("roll_out", task_id="deploy_api", after=artefacts)
+        artifacts = stage("build_artefacts")
+        stage("roll_out", task_id="deploy_api", after=artifacts)
         run_tests = stage("smoke", task_id="run_tests")
     with TaskGroup("visualization_monitoring"):
         shown = [stage("present", task_id="dashboards"), stage("describe", task_id="monitoring")]
 
     keep_champion = KeepChampionOperator(task_id="keep_champion")
     DecisionBranchOperator(
-        task_id="decide_deployment", decided_by=register, deploy=artefacts, refuse=keep_champion
+        task_id="decide_deployment", decided_by=register, deploy=artifacts, refuse=keep_champion
     )
     notify_success = SuccessNewsOperator(
         task_id="notify_success", decided_by=register, tested_by=run_tests

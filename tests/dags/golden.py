@@ -19,7 +19,7 @@ import yaml
 from tests.dags.conftest import REPO
 
 if TYPE_CHECKING:
-    from adapter.pod_stage import StagePodOperator
+    from adapter.pods.pod_stage import StagePodOperator
     from adapter.stages import Stage
     from airflow.sdk import Context
 
@@ -45,7 +45,7 @@ def pod_templates() -> dict[str, str]:
 
 def render(stage: Stage, folder: Path) -> dict[str, Any]:
     """Return the pod of a stage as it is sent to Kubernetes, but for its name's random end."""
-    from adapter.pod_stage import StagePodOperator
+    from adapter.pods.pod_stage import StagePodOperator
     from airflow.sdk import DAG
     from kubernetes.client import ApiClient
 

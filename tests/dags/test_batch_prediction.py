@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter.batch import MOST_PODS, gathered, partitions, summary_of
-from adapter.identity import StageRun
-from adapter.local_stage import LocalStageOperator
+from adapter.pods.identity import StageRun
+from adapter.pods.local_stage import LocalStageOperator
+from adapter.schedule.batch import MOST_PODS, gathered, partitions, summary_of
 from adapter.stages import STAGES
 from airflow.sdk import DAG
 

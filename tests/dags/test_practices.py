@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from adapter.outcome import StageFailedError, StageFailedForGoodError, conclude
-from adapter.results import NEVER_RETRIED, Ending
+from adapter.pods.outcome import StageFailedError, StageFailedForGoodError, conclude
+from adapter.pods.results import NEVER_RETRIED, StageEnd
 from adapter.stages import POOL, STAGES
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
@@ -103,9 +103,9 @@ def test_stage_is_tried_again_only_when_that_can_help(verb: str) -> None:
     left = json.dumps({"error": "the table weather has no rows"})
     for code in NEVER_RETRIED:
         with pytest.raises(StageFailedForGoodError) as final:
-            conclude(verb, Ending(code, left), _Silent())
+            conclude(verb, StageEnd(code, left), _Silent())
         assert isinstance(final.value, AirflowFailException)  # which Airflow never tries again
         assert final.value.exit_code == code
     with pytest.raises(StageFailedError) as passing:
-        conclude(verb, Ending(1, left), _Silent())
+        conclude(verb, StageEnd(1, left), _Silent())
     assert not isinstance(passing.value, AirflowFailException)

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from adapter.pod_stage import StagePodOperator
-from adapter.pod_trigger import StagePodTrigger
+from adapter.pods.pod_stage import StagePodOperator
+from adapter.pods.pod_trigger import StagePodTrigger
 from adapter.stages import STAGES
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
@@ -98,7 +98,7 @@ def deferred(run: Callable[[], object]) -> StagePodTrigger:
     trigger = raised.value.trigger
     assert isinstance(trigger, StagePodTrigger)
     path, kwargs = trigger.serialize()
-    assert path == "adapter.pod_trigger.StagePodTrigger"
+    assert path == "adapter.pods.pod_trigger.StagePodTrigger"
     return StagePodTrigger(**kwargs)  # as the triggerer makes it
 
 

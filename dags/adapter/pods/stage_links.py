@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow.sdk import BaseOperatorLink
-from mlflow_links import ModelVersionLink, ReportLink, RunLink
+from slipway_mlflow.links import ModelVersionLink, ReportLink, RunLink
 
 _RUN = RunLink()
 _VERSION = ModelVersionLink(model_from="project")

@@ -13,12 +13,12 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from adapter.features import announce
-from adapter.fuse import chain_of, key_of, left_for, preflight
-from adapter.identity import StageRun
-from adapter.links import links_of
-from adapter.outcome import conclude
-from adapter.results import Ending, apart
+from adapter.pods.fuse import chain_of, key_of, left_for, preflight
+from adapter.pods.identity import StageRun
+from adapter.pods.outcome import conclude
+from adapter.pods.results import StageEnd, apart
+from adapter.pods.stage_links import links_of
+from adapter.schedule.features import announce
 from adapter.stages import Stage
 
 _LAST_LINES = 20
@@ -73,7 +73,7 @@ class LocalStageOperator(BaseOperator):
         announce(self.outlets, context, self.project, self.as_of, result)
         return result
 
-    def _ending_of(self, run: StageRun) -> Ending:
+    def _ending_of(self, run: StageRun) -> StageEnd:
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder, "result.json")
             env = {**os.environ, **run.environment, "SLIPWAY_RESULT_PATH": str(result)}
@@ -81,7 +81,7 @@ class LocalStageOperator(BaseOperator):
                 last = self._log_of(process)
             message = result.read_text() if result.exists() else ""
         failed = process.returncode != 0
-        return Ending(process.returncode, message or ("".join(last) if failed else ""))
+        return StageEnd(process.returncode, message or ("".join(last) if failed else ""))
 
     def _log_of(self, process: subprocess.Popen[str]) -> list[str]:
         """Copy the process's output into the task's log; return its last lines."""

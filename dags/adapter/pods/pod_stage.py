@@ -17,13 +17,13 @@ from kubernetes.watch import Watch
 from pendulum import DateTime
 from urllib3.exceptions import HTTPError
 
-from adapter.features import announce
-from adapter.fuse import chain_of, key_of, left_for, preflight, time_for
-from adapter.identity import StageRun
-from adapter.links import links_of
-from adapter.outcome import conclude
-from adapter.pod_trigger import ENDED, StagePodTrigger, ending_of
-from adapter.results import UNKNOWN_EXIT, Ending, apart
+from adapter.pods.fuse import chain_of, key_of, left_for, preflight, time_for
+from adapter.pods.identity import StageRun
+from adapter.pods.outcome import conclude
+from adapter.pods.pod_trigger import ENDED, StagePodTrigger, ending_of
+from adapter.pods.results import UNKNOWN_EXIT, StageEnd, apart
+from adapter.pods.stage_links import links_of
+from adapter.schedule.features import announce
 from adapter.stages import Stage
 
 _NOT_FOUND = 404
@@ -154,7 +154,7 @@ class StagePodOperator(KubernetesPodOperator):
             return
         self._defer(self.pod, context)
 
-    def _wait_for_ending(self, pod: V1Pod) -> Ending | None:
+    def _wait_for_ending(self, pod: V1Pod) -> StageEnd | None:
         """Watch the pod until its stage has ended, for `patience` seconds at most."""
         client: CoreV1Api = self.client
         changes = Watch().stream(
@@ -214,8 +214,8 @@ class StagePodOperator(KubernetesPodOperator):
         self._copy_log(name, namespace)
         self._mark_as_read(name, namespace)
         # Without its ending a pod that ended well has left no result, which the next try finds.
-        unseen = Ending(0 if event["status"] == "success" else UNKNOWN_EXIT)
-        own, others = apart(self.stage.verb, Ending(**ending) if ending else unseen)
+        unseen = StageEnd(0 if event["status"] == "success" else UNKNOWN_EXIT)
+        own, others = apart(self.stage.verb, StageEnd(**ending) if ending else unseen)
         for verb, result in others.items():
             context["ti"].xcom_push(key=key_of(verb), value=result)
         self._hand_over(context, conclude(self.stage.verb, own, self.log))
@@ -262,7 +262,7 @@ def _until(second: float) -> datetime.timedelta:
     return datetime.timedelta(seconds=max(second - time.time(), 0))
 
 
-def _event_of(pod: V1Pod, ending: Ending) -> dict[str, Any]:
+def _event_of(pod: V1Pod, ending: StageEnd) -> dict[str, Any]:
     return {
         "status": "success" if ending.exit_code == 0 else "failed",
         "name": pod.metadata.name,
