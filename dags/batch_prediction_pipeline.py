@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from adapter.batch import AT_ONCE, DaysOperator, SummaryOperator, range_params
 from adapter.deadlines import late_after
-from adapter.features import on_features
-from adapter.pipeline import EVERY_DAY, PROJECT, RETRIES, Pipeline
-from adapter.projects import days_of, project_params
+from adapter.graph import RETRIES, Pipeline
+from adapter.schedule.batch import AT_ONCE, DaysOperator, SummaryOperator, range_params
+from adapter.schedule.features import on_features
+from adapter.schedule.project_facts import days_of, project_params
+from adapter.schedule.run_days import EVERY_DAY, PROJECT
 from airflow.sdk import DAG
 
 with DAG(

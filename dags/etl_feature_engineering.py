@@ -22,9 +22,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapter.deadlines import late_after
-from adapter.features import FEATURES
-from adapter.pipeline import ONE_DAY, RETRIES, Pipeline
-from adapter.projects import days_of, project_params
+from adapter.graph import RETRIES, Pipeline
+from adapter.schedule.features import FEATURES
+from adapter.schedule.project_facts import days_of, project_params
+from adapter.schedule.run_days import ONE_DAY
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 with DAG(

@@ -23,10 +23,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapter.deadlines import late_after
-from adapter.gate import DecisionBranchOperator, KeepChampionOperator
+from adapter.gate.deployment_gate import DecisionBranchOperator, KeepChampionOperator
+from adapter.graph import RESCHEDULED, RETRIES, Pipeline
 from adapter.news import FailureNewsOperator, SuccessNewsOperator
-from adapter.pipeline import RESCHEDULED, RETRIES, Pipeline
-from adapter.projects import project_params
+from adapter.schedule.project_facts import project_params
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 

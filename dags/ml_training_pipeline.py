@@ -25,11 +25,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapter.deadlines import late_after
-from adapter.features import on_features
-from adapter.gate import DecisionBranchOperator, KeepChampionOperator
-from adapter.pipeline import RETRIES, Pipeline
-from adapter.projects import days_of, project_params
-from adapter.window import WindowSensor
+from adapter.gate.deployment_gate import DecisionBranchOperator, KeepChampionOperator
+from adapter.graph import RETRIES, Pipeline
+from adapter.schedule.features import on_features
+from adapter.schedule.project_facts import days_of, project_params
+from adapter.schedule.window import WindowSensor
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 

@@ -24,9 +24,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from adapter.deadlines import late_after
-from adapter.pipeline import RETRIES, Pipeline
-from adapter.projects import days_of, project_params
-from adapter.retraining import KeepModelOperator, StartTrainingOperator, TrainingBranchOperator
+from adapter.gate.training_gate import (
+    KeepModelOperator,
+    StartTrainingOperator,
+    TrainingBranchOperator,
+)
+from adapter.graph import RETRIES, Pipeline
+from adapter.schedule.project_facts import days_of, project_params
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable
 

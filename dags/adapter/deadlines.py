@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from adapter.settings import Place, Settings
+from adapter.environment import DagEnvironment, StagePlace
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def late_after(limit: timedelta, project: str) -> DeadlineAlert | None:
     Local runs have none: `airflow dags test` of Airflow 3.3.2 breaks off at the end of a run whose
     DAG has a deadline, as it looks for an alert that only the DAG processor writes.
     """
-    if Settings.read().place is Place.LOCAL:
+    if DagEnvironment.read().place is StagePlace.LOCAL:
         return None
     # The callback runs in the triggerer: the KubernetesExecutor runs none.
     callback = AsyncCallback(report_late_run, {"project": project})
@@ -42,8 +42,8 @@ async def report_late_run(context: dict[str, Any], project: str, **_: object) ->
     by hand: of those nobody is told again.
     """
     # Here and not above: a DAG file that says when it is late need not load what tells of it.
-    from notices import LateRun
-    from notifications import tell_late
+    from notifications.notices import LateRun
+    from notifications.outbox import tell_late
 
     run, due = context["dag_run"], context["deadline"]["deadline_time"]
     if run["state"] not in GOES_ON:

@@ -14,11 +14,11 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 DAG_FILES = (
-    "adapter.pod_stage",
-    "adapter.pipeline",
-    "adapter.projects",
-    "adapter.gate",
-    "adapter.retraining",
+    "adapter.pods.pod_stage",
+    "adapter.graph",
+    "adapter.schedule.project_facts",
+    "adapter.gate.deployment_gate",
+    "adapter.gate.training_gate",
 )
 # A worker of the scheduler also looks for partitions and uploads the tasks' logs.
 FORKING = {

@@ -19,9 +19,10 @@ import yaml
 from tests.dags.conftest import REPO
 
 if TYPE_CHECKING:
-    from adapter.pod_stage import StagePodOperator
-    from adapter.stages import Stage
+    from adapter.pods.pod_stage import StagePodOperator
     from airflow.sdk import Context
+
+    from ml.stages import Stage
 
 GOLDEN = Path(__file__).parent / "golden"
 DAG_ID = "ml_training_pipeline"
@@ -45,12 +46,12 @@ def pod_templates() -> dict[str, str]:
 
 def render(stage: Stage, folder: Path) -> dict[str, Any]:
     """Return the pod of a stage as it is sent to Kubernetes, but for its name's random end."""
-    from adapter.pod_stage import StagePodOperator
+    from adapter.pods.pod_stage import StagePodOperator
     from airflow.sdk import DAG
     from kubernetes.client import ApiClient
 
     operator = StagePodOperator(
-        task_id=stage.verb,
+        task_id=stage,
         dag=DAG(DAG_ID, schedule=None),
         stage=stage,
         project="flights",
@@ -74,13 +75,13 @@ def context_of(operator: StagePodOperator) -> Context:
 
 def render_all() -> dict[str, str]:
     """Return the YAML of every stage's pod, verb to text."""
-    from adapter.stages import STAGES
+    from ml.stages import Stage
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in pod_templates().items():
             (folder / file).write_text(text)
-        return {verb: yaml.safe_dump(render(stage, folder)) for verb, stage in STAGES.items()}
+        return {str(stage): yaml.safe_dump(render(stage, folder)) for stage in Stage}
 
 
 def main() -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from adapter.approval import Approval
-from adapter.local_stage import LocalStageOperator
-from adapter.question import Question, cut, hours
+from adapter.gate.approval import Approval
+from adapter.gate.question import ApprovalQuestion, cut, hours
+from adapter.pods.local_stage import LocalStageOperator
 from airflow.sdk import DAG
-from mlflow_api import find_version, register
-from mlflow_hook import MlflowHook
+from slipway_mlflow.api import find_version, register
+from slipway_mlflow.hook import MlflowHook
 
 from tests.dags.conftest import REPO, load_dag, task_of
 from tests.mlflow_server import connect, mlflow_server
@@ -260,7 +260,9 @@ def test_tags_of_an_answer(approved: bool, by: str | None, answer: str) -> None:
 
 
 def test_question_about_a_first_model_names_no_champion() -> None:
-    body = Question("p", {"version": "1", "reason": "good"}, "12 hours").body("http://mlflow")
+    body = ApprovalQuestion("p", {"version": "1", "reason": "good"}, "12 hours").body(
+        "http://mlflow"
+    )
     assert "| champion | none yet | |" in body
     assert "None" not in body
 

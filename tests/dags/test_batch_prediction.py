@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter.batch import MOST_PODS, gathered, partitions, summary_of
-from adapter.identity import StageRun
-from adapter.local_stage import LocalStageOperator
-from adapter.stages import STAGES
+from adapter.pods.identity import StageRun
+from adapter.pods.local_stage import LocalStageOperator
+from adapter.schedule.batch import MOST_PODS, gathered, partitions, summary_of
 from airflow.sdk import DAG
 
+from ml.stages import Stage
 from tests.dags.conftest import load_dag, run_here, task_of
 
 # A whole Airflow runs in here, and not all that it warns of is about us.
@@ -83,7 +83,7 @@ def test_one_pod_a_day_and_a_few_at_once(dag: DAG) -> None:
     assert score.retries == 2
     one = score.unmap({"as_of": "2013-03-04"})
     assert one.task_type == "StagePodOperator"
-    assert one.execution_timeout == STAGES["score"].timeout
+    assert one.execution_timeout == Stage("score").timeout
     assert (one.as_of, one.project) == ("2013-03-04", "{{ params.project }}")
     assert one.pod_template_file.endswith("/data.yaml")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter.gate import KeepChampionOperator
-from adapter.local_stage import LocalStageOperator
+from adapter.gate.deployment_gate import KeepChampionOperator
+from adapter.pods.local_stage import LocalStageOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 

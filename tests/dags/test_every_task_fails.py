@@ -16,9 +16,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from adapter.identity import StageRun
-from adapter.local_stage import LocalStageOperator
-from adapter.results import LIMIT, Ending
+from adapter.pods.identity import StageRun
+from adapter.pods.local_stage import LocalStageOperator
+from adapter.pods.results import LIMIT, StageEnd
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -97,11 +97,11 @@ class World:
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.write_text("{}")
 
-    def ending_of(self, run: StageRun) -> Ending:
+    def ending_of(self, run: StageRun) -> StageEnd:
         """Do as a stage's process would."""
         verb, *arguments = run.arguments(None)
         code, result = canned_stage.main(verb, arguments, self.told)
-        return Ending(code, json.dumps(result))
+        return StageEnd(code, json.dumps(result))
 
 
 def worst(states: set[tuple[str, str]]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from adapter.features import features_of
-from adapter.local_stage import LocalStageOperator
-from adapter.pipeline import AS_OF, EVERY_DAY
+from adapter.pods.local_stage import LocalStageOperator
+from adapter.schedule.features import features_of
+from adapter.schedule.run_days import AS_OF, EVERY_DAY
 from custom_timetables import BackfillTimetable
 
 from tests.dags.conftest import load_dag, run_here

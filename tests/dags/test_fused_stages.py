@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter.fuse import chain_of, left_for, preflight, time_for
-from adapter.results import Ending, StageError, apart, result_of
+from adapter.pods.fuse import chain_of, left_for, preflight, time_for
+from adapter.pods.results import NoResultError, StageEnd, apart, result_of
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -56,13 +56,13 @@ def dag(request: pytest.FixtureRequest) -> DAG:
 def named(dag: DAG, verb: str) -> Any:  # noqa: ANN401 - one of two operators
     """Return the task of a stage, as it is when its templates are rendered."""
     tasks = [task_of(dag, task_id) for task_id in dag.task_ids]
-    task = next(one for one in tasks if getattr(one, "stage", None) and one.stage.verb == verb)
+    task = next(one for one in tasks if getattr(one, "stage", None) and one.stage == verb)
     task.project = "flights"
     return task
 
 
 def verbs(task: Any) -> tuple[str, ...]:  # noqa: ANN401 - one of two operators
-    return tuple(stage.verb for stage in chain_of(task))
+    return tuple(chain_of(task))
 
 
 def test_without_a_word_every_stage_has_its_own_pod(dag: DAG) -> None:
@@ -132,7 +132,7 @@ def pod_said(*results: dict[str, Any]) -> str:
 
 
 def test_results_of_a_shared_pod_are_taken_apart() -> None:
-    own, others = apart("ingest", Ending(0, pod_said(record("ingest"), record("validate"))))
+    own, others = apart("ingest", StageEnd(0, pod_said(record("ingest"), record("validate"))))
     assert result_of("ingest", own) == record("ingest")
     assert others == {"validate": record("validate")}
 
@@ -140,28 +140,28 @@ def test_results_of_a_shared_pod_are_taken_apart() -> None:
 def test_stage_that_was_done_before_its_pod_failed_is_done() -> None:
     failed = {"stage": "validate", "status": "failed", "error": "no rows"}
     said = pod_said(record("ingest"), failed)
-    own, others = apart("ingest", Ending(3, said))
+    own, others = apart("ingest", StageEnd(3, said))
     assert result_of("ingest", own) == record("ingest")
     assert others == {}
 
 
 def test_stage_that_was_done_before_its_pod_was_killed_is_done() -> None:
-    own, others = apart("train", Ending(137, pod_said(record("train")), "OOMKilled"))
+    own, others = apart("train", StageEnd(137, pod_said(record("train")), "OOMKilled"))
     assert result_of("train", own) == record("train")
     assert others == {}
 
 
 def test_first_stage_that_fails_fails_with_its_own_sentence() -> None:
     failed = {"stage": "ingest", "status": "failed", "error": "no manifest"}
-    own, others = apart("ingest", Ending(3, pod_said(failed)))
+    own, others = apart("ingest", StageEnd(3, pod_said(failed)))
     assert others == {}
-    with pytest.raises(StageError, match=r"^ingest failed: no manifest$") as error:
+    with pytest.raises(NoResultError, match=r"^ingest failed: no manifest$") as error:
         result_of("ingest", own)
     assert not error.value.retry
 
 
 def test_ending_of_a_pod_alone_stays_as_it_is() -> None:
-    ending = Ending(1, "error: no")
+    ending = StageEnd(1, "error: no")
     assert apart("ingest", ending) == (ending, {})
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from adapter.stages import STAGES, Profile
 
+from ml.stages import Profile, Stage
 from tests.dags.golden import GOLDEN, render_all
 
 REGENERATE = "run `python -m tests.dags.golden` and look at the diff"
@@ -24,7 +24,7 @@ def rendered() -> dict[str, str]:
     return render_all()
 
 
-@pytest.fixture(params=list(STAGES))
+@pytest.fixture(params=list(Stage))
 def verb(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -40,7 +40,7 @@ def test_pod_is_the_one_last_looked_at(rendered: dict[str, str], verb: str) -> N
 
 
 def test_no_golden_file_without_a_stage() -> None:
-    assert {file.stem for file in GOLDEN.glob("*.yaml")} == set(STAGES)
+    assert {file.stem for file in GOLDEN.glob("*.yaml")} == set(Stage)
 
 
 def test_pod_is_one_container_that_leaves_its_result_to_kubernetes(pod: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def test_pod_holds_the_secrets_of_its_profile_and_no_other(pod: dict[str, Any], 
     (container,) = pod["spec"]["containers"]
     sources = [one["valueFrom"] for one in container["env"] if "valueFrom" in one]
     used = {one["secretKeyRef"]["name"] for one in sources if "secretKeyRef" in one}
-    assert used == SECRETS[STAGES[verb].profile]
+    assert used == SECRETS[Stage(verb).profile]
     assert not container.get("envFrom")
     assert not [volume for volume in pod["spec"]["volumes"] if "secret" in volume]
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from adapter.identity import StageRun, label_value
+from adapter.pods.identity import StageRun, label_value
 
 RUN = StageRun(
     project="flights",

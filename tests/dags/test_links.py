@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from adapter.links import links_of
-from adapter.stages import STAGES
+from adapter.pods.stage_links import links_of
 from airflow.sdk import DAG, BaseOperator
-from mlflow_links import (
+from slipway_mlflow.links import (
     ModelVersionLink,
     ReportLink,
     ResultLink,
@@ -24,6 +24,7 @@ from mlflow_links import (
     version_page,
 )
 
+from ml.stages import Stage
 from tests.dags.conftest import DAGS, HOME, REPO, load_dag
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -94,7 +95,7 @@ def test_browsers_address_is_the_connections_else_the_setting(
 
 @pytest.fixture(scope="module")
 def dag() -> DAG:
-    import adapter.pod_stage  # noqa: F401 - on a busy machine it takes longer than a DAG file may
+    import adapter.pods.pod_stage  # noqa: F401 - on a busy machine it takes longer than a DAG file may
 
     return load_dag("ml_training_pipeline")
 
@@ -110,7 +111,13 @@ def test_stages_that_make_something_link_to_it(dag: DAG) -> None:
         "training_evaluation.register": ["MLflow run", "Model version"],
         "deployment.roll_out": ["MLflow run", "Model version"],
     }
-    assert set(STAGES) >= {verb for verb in STAGES if links_of(verb)}
+
+
+def test_what_a_stage_tells_of_is_linked_to() -> None:
+    names = {stage: [link.name for link in links_of(stage)] for stage in Stage}
+    assert names[Stage.PRESENT] == ["MLflow run", "Model version", "Report"]
+    assert names[Stage.SCORE] == ["Model version"]
+    assert names[Stage.SPLIT] == []
 
 
 def test_links_are_in_what_the_ui_reads(dag: DAG) -> None:
@@ -136,7 +143,7 @@ def test_airflow_knows_the_connection_type_and_its_form() -> None:
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["hook"] == "mlflow_hook.MlflowHook"
+    assert found["hook"] == "slipway_mlflow.hook.MlflowHook"
     assert found["testable"]
     assert len(found["widgets"]) == 4
     assert "extra" in found["behaviour"]["hidden_fields"]
@@ -153,6 +160,5 @@ def test_airflow_loads_only_plugins_at_its_start() -> None:
     from airflow._shared.module_loading import find_path_from_directory
 
     loaded = find_path_from_directory(str(DAGS / "plugins"), ".airflowignore", "glob")
-    python = {name.rsplit("/", 1)[-1] for name in loaded if name.endswith(".py")}
-    assert "preload.py" in python
-    assert not {name for name in python if name.startswith(("mlflow_", "custom_sensors"))}
+    python = {Path(name).relative_to(DAGS / "plugins") for name in loaded if name.endswith(".py")}
+    assert python == {Path(f"{name}.py") for name in ("custom_timetables", "notify", "preload")}

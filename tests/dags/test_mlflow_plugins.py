@@ -32,14 +32,14 @@ from custom_sensors import (
     MlflowSensor,
     MlflowTrigger,
 )
-from mlflow_api import find_alias, find_version, list_versions
-from mlflow_conditions import stored
-from mlflow_hook import MlflowHook, MlflowRefusedError, MlflowUnreachableError
 from mlflow_operator import (
     MlflowPromoteOperator,
     MlflowRegisterVersionOperator,
     MlflowTagVersionOperator,
 )
+from slipway_mlflow.api import find_alias, find_version, list_versions
+from slipway_mlflow.conditions import stored
+from slipway_mlflow.hook import MlflowHook, MlflowRefusedError, MlflowUnreachableError
 
 from tests.mlflow_server import STAGES, connect, free_port, mlflow_server
 
@@ -121,7 +121,7 @@ def bench(server: str, monkeypatch: pytest.MonkeyPatch) -> Bench:
 def event_of(trigger: MlflowTrigger) -> dict[str, Any]:
     """Run a trigger as the triggerer does, from its stored form."""
     path, kwargs = trigger.serialize()
-    assert path == "custom_sensors.MlflowTrigger"
+    assert path == "slipway_mlflow.sensors.MlflowTrigger"
     again = MlflowTrigger(**json.loads(json.dumps(kwargs)))
 
     async def collect() -> list[dict[str, Any]]:
@@ -141,7 +141,8 @@ def waited(sensor: MlflowSensor, meanwhile: Callable[[], object]) -> dict[str, A
     later.start()
     event = event_of(trigger)
     later.join()
-    return sensor.execute_complete({}, event)
+    result: dict[str, Any] = sensor.execute_complete({}, event)
+    return result
 
 
 QUICKLY: dict[str, Any] = {"poke_interval": 0.1, "timeout": 30}

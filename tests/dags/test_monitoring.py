@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapter.local_stage import LocalStageOperator
+from adapter.pods.local_stage import LocalStageOperator
 from airflow.sdk import DAG
 
 from tests.dags.conftest import load_dag, run_here, task_of

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from notices import (
+from notifications.notices import (
     Event,
     LateRun,
     Places,

@@ -19,8 +19,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
-from notices import Event, Notice
-from notifications import Notifications, Outbox, Settings, failure_of
+from notifications.listener import Notifications, failure_of
+from notifications.notices import Event, Notice
+from notifications.outbox import Outbox
+from notifications.subscription import Subscription
 from sqlalchemy import update
 
 from tests.dags.conftest import REPO, run_here, task_of
@@ -280,13 +282,13 @@ def test_unknown_event_is_one_sentence() -> None:
     with pytest.raises(
         ValueError, match="SLIPWAY_NOTIFICATIONS_EVENTS has `disaster`: it may have"
     ):
-        Settings.read(env)
+        Subscription.read(env)
 
 
 def test_all_events_are_told_when_none_is_chosen() -> None:
-    settings = Settings.read({"SLIPWAY_NOTIFICATIONS_FILE": "x"})
-    assert settings is not None
-    assert settings.events == set(Event)
+    subscription = Subscription.read({"SLIPWAY_NOTIFICATIONS_FILE": "x"})
+    assert subscription is not None
+    assert subscription.events == set(Event)
 
 
 def test_long_sentence_fits_into_an_xcom() -> None:

@@ -53,6 +53,10 @@ def trigger(url: str, wait_s: float = 10, poll_s: float = 0.05) -> PartitionTrig
     return PartitionTrigger(url, "landing", poll_s, time.time() + wait_s)
 
 
+def found(url: str) -> dict[str, Any]:
+    return {"status": "found", "state": f"found {url}", "result": url}
+
+
 def test_landed_day_is_found_at_once(tmp_path: Path) -> None:
     land(tmp_path)
     assert sensor(str(tmp_path)).execute({}) == f"{tmp_path}/{MANIFEST}"
@@ -71,18 +75,18 @@ def test_missing_day_defers_and_says_for_what(
 
 def test_trigger_survives_its_own_serialisation() -> None:
     path, kwargs = trigger("s3://landing/" + MANIFEST).serialize()
-    assert path == "custom_sensors.PartitionTrigger"
+    assert path == "waiting.partition.PartitionTrigger"
     assert PartitionTrigger(**kwargs).serialize() == (path, kwargs)
 
 
 def test_trigger_fires_when_the_day_lands(tmp_path: Path) -> None:
     threading.Timer(0.3, land, [tmp_path]).start()
-    assert events(trigger(f"{tmp_path}/{MANIFEST}")) == [{"status": "found"}]
+    assert events(trigger(f"{tmp_path}/{MANIFEST}")) == [found(f"{tmp_path}/{MANIFEST}")]
 
 
 def test_late_day_fails_once_and_for_all_with_the_way_out(tmp_path: Path) -> None:
     (event,) = events(trigger(f"{tmp_path}/{MANIFEST}", wait_s=0.2))
-    assert event == {"status": "timeout"}
+    assert event["status"] == "timeout"
     with pytest.raises(AirflowSensorTimeout) as failed:
         sensor(str(tmp_path), timeout=43200).execute_complete({}, event)
     assert str(failed.value).endswith("did not land within 12:00:00: land it and clear this task")
@@ -91,8 +95,8 @@ def test_late_day_fails_once_and_for_all_with_the_way_out(tmp_path: Path) -> Non
 
 def test_poking_sensor_waits_on_its_worker(tmp_path: Path) -> None:
     threading.Timer(0.3, land, [tmp_path]).start()
-    found = sensor(str(tmp_path), deferrable=False, poke_interval=0.1, timeout=10).execute({})
-    assert found == f"{tmp_path}/{MANIFEST}"
+    waiting = sensor(str(tmp_path), deferrable=False, poke_interval=0.1, timeout=10)
+    assert waiting.execute({}) == f"{tmp_path}/{MANIFEST}"
 
 
 class Store(BaseHTTPRequestHandler):
@@ -151,7 +155,7 @@ OUTAGES = pytest.mark.parametrize("status", [429, 500, 503])
 REFUSALS = pytest.mark.parametrize("status", [400, 401, 403])
 
 
-def execute(waiting: PartitionSensor) -> str:
+def execute(waiting: PartitionSensor) -> object:
     """Execute a sensor as its task's first try, which was never put off before."""
     instance = SimpleNamespace(get_first_reschedule_date=lambda _: datetime.now(UTC))
     return waiting.execute({"ti": instance})  # type: ignore[typeddict-item]
@@ -159,13 +163,13 @@ def execute(waiting: PartitionSensor) -> str:
 
 def test_object_is_waited_for(store: type[Store]) -> None:
     store.answers = (404, 404, 200)
-    assert events(trigger("s3://landing/" + MANIFEST)) == [{"status": "found"}]
+    assert events(trigger("s3://landing/" + MANIFEST)) == [found("s3://landing/" + MANIFEST)]
 
 
 @OUTAGES
 def test_trigger_waits_for_a_store_that_is_starting(store: type[Store], status: int) -> None:
     store.answers = (status, status, 404, 200)
-    assert events(trigger("s3://landing/" + MANIFEST)) == [{"status": "found"}]
+    assert events(trigger("s3://landing/" + MANIFEST)) == [found("s3://landing/" + MANIFEST)]
 
 
 @OUTAGES
@@ -213,7 +217,7 @@ def test_store_that_is_away_is_waited_for_in_every_mode(
 def test_trigger_waits_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, 9)  # nothing listens there
     (event,) = events(trigger("s3://landing/" + MANIFEST, wait_s=0.5))
-    assert event == {"status": "timeout"}
+    assert event["status"] == "timeout"
 
 
 def assert_refused(failed: pytest.ExceptionInfo[AirflowException]) -> None:
@@ -264,11 +268,11 @@ def test_missing_login_fails_the_task_in_every_mode(
 def test_address_that_no_store_takes_is_not_waited_for() -> None:
     (event,) = events(trigger("s3://no bucket/" + MANIFEST))
     assert event["status"] == "refused"
-    assert "Invalid bucket name" in event["message"]
+    assert "Invalid bucket name" in event["state"]
 
 
 def test_trigger_that_breaks_leaves_it_to_a_retry() -> None:
-    event = {"status": "error", "message": "no such thing"}
+    event = {"status": "error", "state": "no such thing"}
     with pytest.raises(AirflowException, match="cannot look for s3://landing/flights/") as failed:
         deferred().execute_complete({}, event)
     assert failed.type is AirflowException

@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any
 
 import pytest
-from adapter.outcome import StageFailedError, StageFailedForGoodError, conclude
-from adapter.results import NEVER_RETRIED, Ending
-from adapter.stages import POOL, STAGES
+from adapter.graph import POOL
+from adapter.pods.outcome import StageFailedError, StageFailedForGoodError, conclude
+from adapter.pods.results import NEVER_RETRIED, StageEnd
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from ml.stages import Stage
 from tests.dags.conftest import DAGS, load_dag
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -98,14 +99,14 @@ class _Silent:
         pass
 
 
-@pytest.mark.parametrize("verb", sorted(STAGES))
+@pytest.mark.parametrize("verb", sorted(Stage))
 def test_stage_is_tried_again_only_when_that_can_help(verb: str) -> None:
     left = json.dumps({"error": "the table weather has no rows"})
     for code in NEVER_RETRIED:
         with pytest.raises(StageFailedForGoodError) as final:
-            conclude(verb, Ending(code, left), _Silent())
+            conclude(verb, StageEnd(code, left), _Silent())
         assert isinstance(final.value, AirflowFailException)  # which Airflow never tries again
         assert final.value.exit_code == code
     with pytest.raises(StageFailedError) as passing:
-        conclude(verb, Ending(1, left), _Silent())
+        conclude(verb, StageEnd(1, left), _Silent())
     assert not isinstance(passing.value, AirflowFailException)

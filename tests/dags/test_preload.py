@@ -15,7 +15,7 @@ import sys
 sys.argv = ["airflow", sys.argv[1]]
 from airflow.jobs.job import Job
 Job()
-print("adapter.pod_stage" in sys.modules)
+print("adapter.pods.pod_stage" in sys.modules)
 """
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notices import Event
-from send_notice import Address, addresses
+from notifications.notices import Event
+from notifications.send_notice import Address, addresses
 
 from tests.dags.conftest import DAGS, REPO
 from tests.dags.receivers import Mailbox, Post, Receiver
 
-SENDER = DAGS / "plugins" / "send_notice.py"
+SENDER = DAGS / "plugins/notifications/send_notice.py"
 AIRFLOW = "https://airflow.example.org/dags/ml_training_pipeline/runs/manual__1/tasks/a_b.c_d"
 NOTICE = {
     "event": "failure",

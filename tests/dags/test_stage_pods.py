@@ -18,12 +18,12 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from adapter.pod_stage import StagePodOperator
-from adapter.pod_trigger import StagePodTrigger
-from adapter.stages import STAGES
+from adapter.pods.pod_stage import StagePodOperator
+from adapter.pods.pod_trigger import StagePodTrigger
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from k8s.access import NAMESPACE, kubectl, kubectl_json
+from ml.stages import Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("default")]
 
@@ -51,7 +51,7 @@ class Task:
         (self.folder / "data.yaml").write_text(yaml.safe_dump(template))
         return StagePodOperator(
             task_id="ingest",
-            stage=STAGES["ingest"],
+            stage=Stage("ingest"),
             project="flights",
             as_of="2013-03-01",
             pods_dir=str(self.folder),
@@ -98,7 +98,7 @@ def deferred(run: Callable[[], object]) -> StagePodTrigger:
     trigger = raised.value.trigger
     assert isinstance(trigger, StagePodTrigger)
     path, kwargs = trigger.serialize()
-    assert path == "adapter.pod_trigger.StagePodTrigger"
+    assert path == "adapter.pods.pod_trigger.StagePodTrigger"
     return StagePodTrigger(**kwargs)  # as the triggerer makes it
 
 

@@ -17,14 +17,14 @@ from kubernetes.watch import Watch
 from pendulum import DateTime
 from urllib3.exceptions import HTTPError
 
-from adapter.features import announce
-from adapter.fuse import chain_of, key_of, left_for, preflight, time_for
-from adapter.identity import StageRun
-from adapter.links import links_of
-from adapter.outcome import conclude
-from adapter.pod_trigger import ENDED, StagePodTrigger, ending_of
-from adapter.results import UNKNOWN_EXIT, Ending, apart
-from adapter.stages import Stage
+from adapter.pods.fuse import chain_of, key_of, left_for, preflight, time_for
+from adapter.pods.identity import StageRun
+from adapter.pods.outcome import conclude
+from adapter.pods.pod_trigger import ENDED, StagePodTrigger, ending_of
+from adapter.pods.results import UNKNOWN_EXIT, StageEnd, apart
+from adapter.pods.stage_links import links_of
+from adapter.schedule.features import announce
+from ml.stages import Stage
 
 _NOT_FOUND = 404
 
@@ -81,7 +81,7 @@ class StagePodOperator(KubernetesPodOperator):
         kwargs = {**self.DEFAULTS, "execution_timeout": stage.timeout, **kwargs}
         super().__init__(pod_template_file=f"{pods_dir}/{stage.profile}.yaml", **kwargs)
         self.stage = stage
-        self.operator_extra_links = links_of(stage.verb)
+        self.operator_extra_links = links_of(stage)
         self.project = project
         self.as_of = as_of
         self.upstream_record = upstream_record
@@ -91,10 +91,10 @@ class StagePodOperator(KubernetesPodOperator):
         """Start the stage's pod and wait for its end; a stage that is done needs no pod."""
         left = left_for(self, context)
         if left:
-            self.log.info("%s was done in the pod of a stage before: no pod", self.stage.verb)
+            self.log.info("%s was done in the pod of a stage before: no pod", self.stage)
             self._hand_over(context, left)
             return
-        preflight(self.stage.verb, self.upstream_record)
+        preflight(self.stage, self.upstream_record)
         super().execute(context)
 
     def _hand_over(self, context: Context, result: dict[str, Any]) -> None:
@@ -132,12 +132,12 @@ class StagePodOperator(KubernetesPodOperator):
         """Return which stage of which run this task is."""
         return StageRun(
             project=self.project,
-            stage=self.stage.verb,
+            stage=self.stage,
             as_of=self.as_of,
             dag_id=self.dag_id,
             task_id=self.task_id,
             run_id=context["run_id"],
-            chain=tuple(stage.verb for stage in chain_of(self)),
+            chain=tuple(chain_of(self)),
         )
 
     def invoke_defer_method(
@@ -154,7 +154,7 @@ class StagePodOperator(KubernetesPodOperator):
             return
         self._defer(self.pod, context)
 
-    def _wait_for_ending(self, pod: V1Pod) -> Ending | None:
+    def _wait_for_ending(self, pod: V1Pod) -> StageEnd | None:
         """Watch the pod until its stage has ended, for `patience` seconds at most."""
         client: CoreV1Api = self.client
         changes = Watch().stream(
@@ -214,11 +214,11 @@ class StagePodOperator(KubernetesPodOperator):
         self._copy_log(name, namespace)
         self._mark_as_read(name, namespace)
         # Without its ending a pod that ended well has left no result, which the next try finds.
-        unseen = Ending(0 if event["status"] == "success" else UNKNOWN_EXIT)
-        own, others = apart(self.stage.verb, Ending(**ending) if ending else unseen)
+        unseen = StageEnd(0 if event["status"] == "success" else UNKNOWN_EXIT)
+        own, others = apart(self.stage, StageEnd(**ending) if ending else unseen)
         for verb, result in others.items():
             context["ti"].xcom_push(key=key_of(verb), value=result)
-        self._hand_over(context, conclude(self.stage.verb, own, self.log))
+        self._hand_over(context, conclude(self.stage, own, self.log))
 
     def _after_trouble(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:
         """Let the provider deal with a trigger that timed out or broke.
@@ -232,7 +232,7 @@ class StagePodOperator(KubernetesPodOperator):
             super().trigger_reentry(context, event)
         except AirflowException as error:
             sentence = event.get("message") or str(error)
-            raise AirflowException(f"{self.stage.verb} failed: {sentence}") from None
+            raise AirflowException(f"{self.stage} failed: {sentence}") from None
         ending = ending_of(self.pod, self.base_container_name) if self.pod else None
         return ending.to_dict() if ending else None
 
@@ -262,7 +262,7 @@ def _until(second: float) -> datetime.timedelta:
     return datetime.timedelta(seconds=max(second - time.time(), 0))
 
 
-def _event_of(pod: V1Pod, ending: Ending) -> dict[str, Any]:
+def _event_of(pod: V1Pod, ending: StageEnd) -> dict[str, Any]:
     return {
         "status": "success" if ending.exit_code == 0 else "failed",
         "name": pod.metadata.name,

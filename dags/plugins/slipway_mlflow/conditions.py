@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
-from mlflow_api import (
+from waiting.deferral import Sight
+
+from slipway_mlflow.api import (
     FAILED,
     READY,
     ModelVersion,
@@ -20,21 +22,13 @@ from mlflow_api import (
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a look saw, in one sentence; with a `result` the wait is over."""
-
-    state: str
-    result: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
 class VersionReady:
     """A version of a model exists and is READY; without `version`, the newest one."""
 
     model: str
     version: str | None = None
 
-    def look(self) -> Question[Seen]:
+    def look(self) -> Question[Sight]:
         """Look at the version's status; AirflowFailException when it will never be ready."""
         if self.version is None:
             found = yield from find_newest(self.model)
@@ -42,11 +36,11 @@ class VersionReady:
             found = yield from find_version(self.model, self.version)
         if found is None:
             wanted = f"version {self.version}" if self.version else "version"
-            return Seen(f"there is no {wanted} of {self.model} yet")
+            return Sight(f"there is no {wanted} of {self.model} yet")
         state = f"version {found.version} of {self.model} is {found.status}"
         if found.status == FAILED:
             raise AirflowFailException(f"{state}: register it again")
-        return Seen(state, _result(found) if found.status == READY else None)
+        return Sight(state, _result(found) if found.status == READY else None)
 
 
 @dataclass(frozen=True)
@@ -58,16 +52,16 @@ class AliasSet:
     version: str | None = None
     other_than: str | None = None
 
-    def look(self) -> Question[Seen]:
+    def look(self) -> Question[Sight]:
         """Look at which version the alias names."""
         named = yield from find_alias(self.model, self.alias)
         if named is None:
-            return Seen(f"no version of {self.model} is {self.alias} yet")
+            return Sight(f"no version of {self.model} is {self.alias} yet")
         state = f"version {named} of {self.model} is {self.alias}"
         if self.version not in (None, named) or self.other_than == named:
-            return Seen(state)
+            return Sight(state)
         found = yield from find_version(self.model, named)
-        return Seen(state, {**_result(found), "alias": self.alias} if found else None)
+        return Sight(state, {**_result(found), "alias": self.alias} if found else None)
 
 
 @dataclass(frozen=True)
@@ -85,21 +79,21 @@ class MetricReached:
     version: str | None = None
     alias: str | None = None
 
-    def look(self) -> Question[Seen]:
+    def look(self) -> Question[Sight]:
         """Look at the metric's newest value."""
         run_id, version = self.run_id, self.version
         if run_id is None:
             found = yield from self._version()
             if found is None:
-                return Seen(f"{self.model} has no version {self.version or self.alias} yet")
+                return Sight(f"{self.model} has no version {self.version or self.alias} yet")
             run_id, version = found.run_id, found.version
         value = (yield from find_metrics(run_id)).get(self.metric)
         if value is None:
-            return Seen(f"run {run_id} has no metric {self.metric} yet")
+            return Sight(f"run {run_id} has no metric {self.metric} yet")
         state = f"{self.metric} of run {run_id} is {value:g}"
         result = {"run_id": run_id, "metric": self.metric, "value": value}
         result |= {"model": self.model, "version": version} if self.model else {}
-        return Seen(state, result if self._reached(value) else None)
+        return Sight(state, result if self._reached(value) else None)
 
     def _version(self) -> Question[ModelVersion | None]:
         model, version = self.model or "", self.version

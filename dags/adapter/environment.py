@@ -7,27 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlflow_links import mlflow_ui_url
+from slipway_mlflow.links import mlflow_ui_url
 
 
-class Place(StrEnum):
+class StagePlace(StrEnum):
     """Where stages run: as pods of the cluster, or as processes beside Airflow."""
 
     PODS = "pods"
     LOCAL = "local"
 
 
-_LANDING = {Place.PODS: "s3://landing", Place.LOCAL: "local/landing"}
+_LANDING = {StagePlace.PODS: "s3://landing", StagePlace.LOCAL: "local/landing"}
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The adapter's settings.
+class DagEnvironment:
+    """What the environment says to the DAG files.
 
     `landing_url` is an `s3://` address or a folder; `mlflow_ui_url` is where browsers find MLflow.
     """
 
-    place: Place
+    place: StagePlace
     pods_dir: str
     namespace: str
     landing_url: str
@@ -35,13 +35,13 @@ class Settings:
     mlflow_ui_url: str
 
     @classmethod
-    def read(cls, env: Mapping[str, str] = os.environ) -> Settings:
+    def read(cls, env: Mapping[str, str] = os.environ) -> DagEnvironment:
         """Read `SLIPWAY_STAGES`, `SLIPWAY_PODS_DIR`, `SLIPWAY_NAMESPACE`, `SLIPWAY_LANDING_URL`
         and `SLIPWAY_MLFLOW_UI_URL`.
 
         Raises ValueError when `SLIPWAY_STAGES` names no place that exists.
         """
-        place = _place(env.get("SLIPWAY_STAGES", Place.PODS))
+        place = _place(env.get("SLIPWAY_STAGES", StagePlace.PODS))
         return cls(
             place=place,
             pods_dir=env.get("SLIPWAY_PODS_DIR", "/opt/slipway-pods"),
@@ -52,9 +52,9 @@ class Settings:
         )
 
 
-def _place(name: str) -> Place:
+def _place(name: str) -> StagePlace:
     try:
-        return Place(name)
+        return StagePlace(name)
     except ValueError:
-        places = " or ".join(f"`{place}`" for place in Place)
+        places = " or ".join(f"`{place}`" for place in StagePlace)
         raise ValueError(f"SLIPWAY_STAGES is `{name}`: set it to {places}") from None

@@ -16,11 +16,11 @@ from airflow.sdk import BaseOperator, BaseXCom, Context, Param
 from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
-from adapter.approval import Approval
-from adapter.pipeline import PROJECT
-from adapter.projects import spec_of
-from adapter.question import Question, cut, hours
-from adapter.settings import Settings
+from adapter.environment import DagEnvironment
+from adapter.gate.approval import Approval
+from adapter.gate.question import ApprovalQuestion, cut, hours
+from adapter.schedule.project_facts import spec_of
+from adapter.schedule.run_days import PROJECT
 
 DEPLOY, REFUSE = "deploy", "refuse"
 NOTE_LIMIT = 200
@@ -102,9 +102,9 @@ class DecisionBranchOperator(HITLOperator, BranchMixIn):
         decided = self._decided(context)
         if decided["decision"] == REFUSE or not spec_of(self.project).approval:
             return self._follow(context, decided["decision"], decided["reason"], decided)
-        question = Question(self.project, decided, hours(self.response_timeout))
+        question = ApprovalQuestion(self.project, decided, hours(self.response_timeout))
         self.subject = question.subject
-        self.body = question.body(Settings.read().mlflow_ui_url)
+        self.body = question.body(DagEnvironment.read().mlflow_ui_url)
         self.log.info("%s Waiting for an answer in the UI, under Required Actions", self.subject)
         super().execute(context)  # leaves by an exception of Airflow's, until there is an answer
         raise AirflowFailException("Airflow went on without an answer: nothing is deployed")

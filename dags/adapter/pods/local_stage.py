@@ -13,13 +13,13 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from adapter.features import announce
-from adapter.fuse import chain_of, key_of, left_for, preflight
-from adapter.identity import StageRun
-from adapter.links import links_of
-from adapter.outcome import conclude
-from adapter.results import Ending, apart
-from adapter.stages import Stage
+from adapter.pods.fuse import chain_of, key_of, left_for, preflight
+from adapter.pods.identity import StageRun
+from adapter.pods.outcome import conclude
+from adapter.pods.results import StageEnd, apart
+from adapter.pods.stage_links import links_of
+from adapter.schedule.features import announce
+from ml.stages import Stage
 
 _LAST_LINES = 20
 
@@ -43,7 +43,7 @@ class LocalStageOperator(BaseOperator):
     ) -> None:
         super().__init__(**{"execution_timeout": stage.timeout, **kwargs})
         self.stage = stage
-        self.operator_extra_links = links_of(stage.verb)
+        self.operator_extra_links = links_of(stage)
         self.project = project
         self.as_of = as_of
         self.upstream_record = upstream_record
@@ -52,28 +52,28 @@ class LocalStageOperator(BaseOperator):
         """Run the stage to its end and return its result; a stage that is done is not run."""
         left = left_for(self, context)
         if left:
-            self.log.info("%s was done together with the stage before", self.stage.verb)
+            self.log.info("%s was done together with the stage before", self.stage)
             return self._told(context, left)
-        preflight(self.stage.verb, self.upstream_record)
+        preflight(self.stage, self.upstream_record)
         run = StageRun(
             project=self.project,
-            stage=self.stage.verb,
+            stage=self.stage,
             as_of=self.as_of,
             dag_id=self.dag_id,
             task_id=self.task_id,
             run_id=context["run_id"],
-            chain=tuple(stage.verb for stage in chain_of(self)),
+            chain=tuple(chain_of(self)),
         )
-        ending, others = apart(self.stage.verb, self._ending_of(run))
+        ending, others = apart(self.stage, self._ending_of(run))
         for verb, result in others.items():
             context["ti"].xcom_push(key=key_of(verb), value=result)
-        return self._told(context, conclude(self.stage.verb, ending, self.log))
+        return self._told(context, conclude(self.stage, ending, self.log))
 
     def _told(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         announce(self.outlets, context, self.project, self.as_of, result)
         return result
 
-    def _ending_of(self, run: StageRun) -> Ending:
+    def _ending_of(self, run: StageRun) -> StageEnd:
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder, "result.json")
             env = {**os.environ, **run.environment, "SLIPWAY_RESULT_PATH": str(result)}
@@ -81,7 +81,7 @@ class LocalStageOperator(BaseOperator):
                 last = self._log_of(process)
             message = result.read_text() if result.exists() else ""
         failed = process.returncode != 0
-        return Ending(process.returncode, message or ("".join(last) if failed else ""))
+        return StageEnd(process.returncode, message or ("".join(last) if failed else ""))
 
     def _log_of(self, process: subprocess.Popen[str]) -> list[str]:
         """Copy the process's output into the task's log; return its last lines."""

@@ -7,27 +7,15 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.xcom_arg import XComArg
-from custom_sensors import PartitionSensor
+from waiting.partition import PartitionSensor
 
-from adapter.settings import Place, Settings
-from adapter.stages import POOL, STAGES
+from adapter.environment import DagEnvironment, StagePlace
+from adapter.schedule.run_days import AS_OF, PROJECT
+from ml.stages import Stage
 
-PROJECT = "{{ params.project }}"
-# The days whose features started the run, where it was features that did; oldest first.
-_BUILT = (
-    "(triggering_asset_events.values() | sum(start=[]) | map(attribute='extra')"
-    " | map(attribute='as_of', default='') | select | unique | sort)"
-)
-_OWN = "((dag_run.logical_date or dag_run.run_after) | ds)"
-AS_OF = f"{{{{ params.as_of or ({_BUILT} or ['']) | last or {_OWN} }}}}"
-"""The run's day; the newest where several days' features have started it together."""
-EVERY_DAY = f"{{{{ params.as_of or {_BUILT} | join(',') or {_OWN} }}}}"
-"""All of those days, with commas between them."""
-ONE_DAY = f"{AS_OF}/{AS_OF}"
-"""That day alone, for a stage that would take the days before it too."""
 RETRIES: dict[str, Any] = {
-    # What can never succeed fails at once by itself (see `adapter.outcome`): these are for a lost
-    # node, a full cluster, a store that is away for a minute.
+    # What can never succeed fails at once by itself (see `adapter.pods.outcome`): these are for a
+    # lost node, a full cluster, a store that is away for a minute.
     "retries": 2,
     "retry_delay": 10,
     "retry_exponential_backoff": 3,
@@ -43,11 +31,15 @@ RESCHEDULED: dict[str, Any] = {
 """How a wait for data holds neither a worker nor the triggerer between two looks."""
 
 
+POOL = "stages"
+"""Airflow's pool that every stage's pod takes a place in; the chart makes it and knows its size."""
+
+
 class Pipeline:
     """The stages of one DAG, each told where to find the record of the one before it."""
 
     def __init__(self) -> None:
-        self.settings = Settings.read()
+        self.environment = DagEnvironment.read()
         self._tasks: dict[str, BaseOperator] = {}
 
     def wait_for_partition(
@@ -55,7 +47,7 @@ class Pipeline:
     ) -> PartitionSensor:
         """Make the task that waits until the day's data has landed."""
         return sensor(
-            landing_url=self.settings.landing_url,
+            landing_url=self.environment.landing_url,
             project=PROJECT,
             as_of=AS_OF,
             **{"task_id": "wait_for_partition", **kwargs},
@@ -93,7 +85,7 @@ class Pipeline:
         task = operator.partial(
             task_id=verb,
             **given,
-            execution_timeout=STAGES[verb].timeout,
+            execution_timeout=Stage(verb).timeout,
             max_active_tis_per_dagrun=at_once,
             map_index_template="{{ task.as_of }}",
             **kwargs,
@@ -106,20 +98,20 @@ class Pipeline:
         self, verb: str, after: BaseOperator | None = None
     ) -> tuple[type[BaseOperator], dict[str, Any], BaseOperator | None]:
         """Return a stage's operator, its arguments, and the task of the stage before it."""
-        stage = STAGES[verb]
+        stage = Stage(verb)
         before = after or (self._tasks[stage.upstream] if stage.upstream else None)
         given: dict[str, Any] = {"stage": stage, "project": PROJECT}
         if before:
             given["upstream_record"] = _record_of(before)
-        if self.settings.place is Place.LOCAL:
-            from adapter.local_stage import LocalStageOperator
+        if self.environment.place is StagePlace.LOCAL:
+            from adapter.pods.local_stage import LocalStageOperator
 
             return LocalStageOperator, given, before
-        from adapter.pod_stage import StagePodOperator
+        from adapter.pods.pod_stage import StagePodOperator
 
-        given["pods_dir"] = self.settings.pods_dir
-        given["namespace"] = self.settings.namespace
-        given["in_cluster"] = self.settings.in_cluster
+        given["pods_dir"] = self.environment.pods_dir
+        given["namespace"] = self.environment.namespace
+        given["in_cluster"] = self.environment.in_cluster
         given["pool"] = POOL
         return StagePodOperator, given, before
 

@@ -16,10 +16,9 @@ from typing import Any, Protocol
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from adapter.stages import STAGES, Stage
 from ml.core.errors import BadInputError
 from ml.core.project import ProjectSpec, read_project
-from ml.stages import Stage as Verb
+from ml.stages import Stage
 
 
 class StageTask(Protocol):
@@ -48,7 +47,7 @@ def chain_of(task: StageTask) -> tuple[Stage, ...]:
     if len(group) == 1:
         return (task.stage,)
     chain = [task]
-    while after := _neighbour(chain[-1].downstream_list, group, upstream=chain[-1].stage.verb):
+    while after := _neighbour(chain[-1].downstream_list, group, upstream=chain[-1].stage):
         chain.append(after)
     return tuple(one.stage for one in chain)
 
@@ -61,7 +60,7 @@ def time_for(chain: Sequence[Stage]) -> timedelta:
 def left_for(task: StageTask, context: Context) -> dict[str, Any] | None:
     """Return the result that the pod of a task before left for this one in this run, if any."""
     for before in _before(task):
-        result = context["ti"].xcom_pull(task_ids=before.task_id, key=key_of(task.stage.verb))
+        result = context["ti"].xcom_pull(task_ids=before.task_id, key=key_of(task.stage))
         if isinstance(result, dict):
             return result
     return None
@@ -89,9 +88,9 @@ def _neighbour(
     """Find the stage of the group among tasks that has this verb, or this verb before it."""
     for task in tasks:
         stage = getattr(task, "stage", None)
-        if not isinstance(stage, Stage) or stage.verb not in group:
+        if not isinstance(stage, Stage) or stage not in group:
             continue
-        if stage.verb == verb or (upstream and stage.upstream == upstream):
+        if stage == verb or (upstream and stage.upstream == upstream):
             found: StageTask = task
             return found
     return None
@@ -101,15 +100,15 @@ def _group(task: StageTask) -> tuple[str, ...]:
     try:
         spec = read_project(task.project).spec
     except BadInputError:
-        return (task.stage.verb,)  # the stage itself will say what is wrong with the project
+        return (task.stage,)  # the stage itself will say what is wrong with the project
     check(task.project, spec)
-    return tuple(spec.fused_with(Verb(task.stage.verb)))
+    return tuple(spec.fused_with(task.stage))
 
 
 def check(project: str, spec: ProjectSpec) -> None:
     """Raise AirflowFailException when stages would share a pod that may not share their rights."""
     for group in spec.fuse:
-        pods = {STAGES[verb].profile for verb in group}
+        pods = {Stage(verb).profile for verb in group}
         if len(pods) > 1:
             raise AirflowFailException(
                 f"project {project} fuses [{', '.join(group)}], whose pods have different rights "
@@ -119,7 +118,7 @@ def check(project: str, spec: ProjectSpec) -> None:
 
 def preflight(verb: str, upstream_record: str | None) -> None:
     """Raise AirflowFailException unless what is handed to the stage is the address of a record."""
-    if STAGES[verb].upstream is None or _is_record(upstream_record):
+    if Stage(verb).upstream is None or _is_record(upstream_record):
         return
     raise AirflowFailException(
         f"{verb} is handed `{str(upstream_record)[:80]}` in place of a record's address, such as "

@@ -7,9 +7,9 @@ from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
-from custom_sensors import PartitionSensor
+from waiting.partition import PartitionSensor
 
-from adapter.projects import spec_of
+from adapter.schedule.project_facts import spec_of
 
 
 class WindowSensor(PartitionSensor):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from adapter.results import Ending, StageError, result_of
+from adapter.pods.results import NoResultError, StageEnd, result_of
 
 
 class Log(Protocol):
@@ -29,7 +29,7 @@ class StageFailedForGoodError(StageFailedError, AirflowFailException):
     """A stage failed in a way that no second try can mend."""
 
 
-def conclude(verb: str, ending: Ending, log: Log) -> dict[str, Any]:
+def conclude(verb: str, ending: StageEnd, log: Log) -> dict[str, Any]:
     """Return the stage's result.
 
     Raises StageFailedForGoodError, which is never retried, when a second try cannot help,
@@ -37,7 +37,7 @@ def conclude(verb: str, ending: Ending, log: Log) -> dict[str, Any]:
     """
     try:
         result = result_of(verb, ending)
-    except StageError as failed:
+    except NoResultError as failed:
         log.log(logging.ERROR, "%s", failed)
         kind = StageFailedError if failed.retry else StageFailedForGoodError
         raise kind(str(failed), failed.exit_code) from None

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from mlflow_api import Answer, Call, Question, get
+
+from slipway_mlflow.api import Answer, Call, Question, get
 
 if TYPE_CHECKING:
     import httpx
@@ -83,7 +84,8 @@ class Server:
 class MlflowHook(BaseHook):
     """Ask an MLflow server, and wait for the answer on a worker or in the triggerer.
 
-    Questions are those of `mlflow_api`: `MlflowHook().ask(find_alias("flights", "champion"))`.
+    Questions are those of `slipway_mlflow.api`:
+    `MlflowHook().ask(find_alias("flights", "champion"))`.
 
     :param mlflow_conn_id: the Airflow connection of type `mlflow`
     """

@@ -15,14 +15,14 @@ from ml.core.project import ProjectSpec, find_projects, read_project
 _FIRST_DAY = date(2020, 1, 1)
 
 
-class Days(TypedDict):
+class RunDays(TypedDict):
     """The days for which a DAG makes runs; no `end_date` when there is always a next one."""
 
     start_date: datetime
     end_date: datetime | None
 
 
-def days_of(project: str) -> Days:
+def days_of(project: str) -> RunDays:
     """Return the first and last day with data as a DAG's `start_date` and `end_date`.
 
     A project of the past has an end, after which no run is scheduled. Raises BadInputError

@@ -1,7 +1,7 @@
 """Tells Airflow of the connection type `mlflow`: its hook, and its form in the UI.
 
 Airflow takes connection types from installed distributions alone, not from plugins. The folder
-`slipway_mlflow-0.1.0.dist-info` beside this file makes the plugins folder one, for any Python that
+`slipway_mlflow-0.1.0.dist-info` beside this one makes the plugins folder one, for any Python that
 has it in PYTHONPATH, as the image and `local.env` do.
 """
 
@@ -42,7 +42,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             {
                 "connection-type": "mlflow",
-                "hook-class-name": "mlflow_hook.MlflowHook",
+                "hook-class-name": "slipway_mlflow.hook.MlflowHook",
                 "hook-name": "MLflow",
                 "conn-fields": FIELDS,
                 "ui-field-behaviour": {

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mlflow_links import run_page, version_page
+from slipway_mlflow.links import run_page, version_page
 
 
 @dataclass(frozen=True)
-class Question:
+class ApprovalQuestion:
     """Whether to deploy the candidate that the register stage tells of in `result`."""
 
     project: str

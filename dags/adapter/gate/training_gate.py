@@ -9,8 +9,8 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import BaseBranchOperator, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from adapter.pipeline import AS_OF, PROJECT
-from adapter.settings import Place, Settings
+from adapter.environment import DagEnvironment, StagePlace
+from adapter.schedule.run_days import AS_OF, PROJECT
 
 
 class TrainingBranchOperator(BaseBranchOperator):
@@ -55,7 +55,7 @@ class StartTrainingOperator(TriggerDagRunOperator):
             logical_date=None,
             # For the moment between looking and starting.
             skip_when_already_exists=True,
-            fail_when_dag_is_paused=Settings.read().place is Place.PODS,
+            fail_when_dag_is_paused=DagEnvironment.read().place is StagePlace.PODS,
             **kwargs,
         )
 

@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from airflow.sdk.exceptions import AirflowException
-from mlflow_api import set_tags
-from mlflow_hook import MlflowHook
+from slipway_mlflow.api import set_tags
+from slipway_mlflow.hook import MlflowHook
 
 log = logging.getLogger(__name__)
 

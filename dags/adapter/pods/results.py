@@ -17,7 +17,7 @@ UNKNOWN_EXIT = -1
 
 
 @dataclass(frozen=True)
-class Ending:
+class StageEnd:
     """How a stage's process ended.
 
     `message` is what it left as its last words, `reason` is Kubernetes' own word for an
@@ -33,7 +33,7 @@ class Ending:
         return asdict(self)
 
 
-class StageError(Exception):
+class NoResultError(Exception):
     """A stage that ended without a result; `retry` tells whether a second try can help."""
 
     def __init__(self, sentence: str, *, retry: bool, exit_code: int = 0) -> None:
@@ -42,22 +42,22 @@ class StageError(Exception):
         self.exit_code = exit_code
 
 
-def result_of(verb: str, ending: Ending) -> dict[str, Any]:
+def result_of(verb: str, ending: StageEnd) -> dict[str, Any]:
     """Return the result a stage left behind, a dict with at least `record`.
 
-    Raises StageError with one sentence when the stage failed or left no usable result.
+    Raises NoResultError with one sentence when the stage failed or left no usable result.
     """
     if ending.exit_code != 0:
         raise _failure(verb, ending)
     if len(ending.message.encode()) > LIMIT:
-        raise StageError(f"{verb} left a result of more than {LIMIT} bytes", retry=False)
+        raise NoResultError(f"{verb} left a result of more than {LIMIT} bytes", retry=False)
     result = _json_object(ending.message)
     if result is None or not isinstance(result.get("record"), str):
-        raise StageError(f"{verb} ended well but left no result", retry=True)
+        raise NoResultError(f"{verb} ended well but left no result", retry=True)
     return result
 
 
-def apart(verb: str, ending: Ending) -> tuple[Ending, dict[str, dict[str, Any]]]:
+def apart(verb: str, ending: StageEnd) -> tuple[StageEnd, dict[str, dict[str, Any]]]:
     """Return the ending of a stage that may have shared its pod, and the others' results by verb.
 
     A stage that is done has ended well, however its pod ended after it.
@@ -69,18 +69,18 @@ def apart(verb: str, ending: Ending) -> tuple[Ending, dict[str, dict[str, Any]]]
     own = by_verb.pop(verb, {})
     done = {name: one for name, one in by_verb.items() if isinstance(one.get("record"), str)}
     if isinstance(own.get("record"), str):
-        return Ending(0, json.dumps(own)), done
-    return Ending(ending.exit_code, json.dumps(own) if own else "", ending.reason), {}
+        return StageEnd(0, json.dumps(own)), done
+    return StageEnd(ending.exit_code, json.dumps(own) if own else "", ending.reason), {}
 
 
-def _failure(verb: str, ending: Ending) -> StageError:
+def _failure(verb: str, ending: StageEnd) -> NoResultError:
     said = _json_object(ending.message) or {}
     sentence = said.get("error") or _last_words(ending)
     retry = ending.exit_code not in NEVER_RETRIED and said.get("retry") is not False
-    return StageError(f"{verb} failed: {sentence}", retry=retry, exit_code=ending.exit_code)
+    return NoResultError(f"{verb} failed: {sentence}", retry=retry, exit_code=ending.exit_code)
 
 
-def _last_words(ending: Ending) -> str:
+def _last_words(ending: StageEnd) -> str:
     if ending.reason == "OOMKilled":
         return "it needed more memory than its limit; raise the limit or give it less data"
     if ending.reason == "DeadlineExceeded":

@@ -1,0 +1,3 @@
+"""Where a run's way parts: whether a candidate is deployed, and whether a training is started."""
+
+__all__ = ["deployment_gate", "training_gate"]
