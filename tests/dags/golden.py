@@ -51,7 +51,7 @@ def render(stage: Stage, folder: Path) -> dict[str, Any]:
     from kubernetes.client import ApiClient
 
     operator = StagePodOperator(
-        task_id=stage,
+        task_id=str(stage),
         dag=DAG(DAG_ID, schedule=None),
         stage=stage,
         project="flights",

@@ -113,7 +113,7 @@ def verb_of(dag: DAG, task_id: str) -> str:
     """Return the verb of `python -m ml` that a task runs; empty when it is no stage."""
     task = task_of(dag, task_id)
     stage = getattr(task, "partial_kwargs", {}).get("stage") or getattr(task, "stage", None)
-    return stage.verb if stage else ""
+    return str(stage) if stage else ""
 
 
 @pytest.fixture(scope="module")

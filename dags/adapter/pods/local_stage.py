@@ -57,12 +57,12 @@ class LocalStageOperator(BaseOperator):
         preflight(self.stage, self.upstream_record)
         run = StageRun(
             project=self.project,
-            stage=self.stage,
+            stage=str(self.stage),
             as_of=self.as_of,
             dag_id=self.dag_id,
             task_id=self.task_id,
             run_id=context["run_id"],
-            chain=tuple(chain_of(self)),
+            chain=tuple(map(str, chain_of(self))),
         )
         ending, others = apart(self.stage, self._ending_of(run))
         for verb, result in others.items():

@@ -132,12 +132,12 @@ class StagePodOperator(KubernetesPodOperator):
         """Return which stage of which run this task is."""
         return StageRun(
             project=self.project,
-            stage=self.stage,
+            stage=str(self.stage),
             as_of=self.as_of,
             dag_id=self.dag_id,
             task_id=self.task_id,
             run_id=context["run_id"],
-            chain=tuple(chain_of(self)),
+            chain=tuple(map(str, chain_of(self))),
         )
 
     def invoke_defer_method(
