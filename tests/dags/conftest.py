@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.dags.airflow_database import copy_database
 from tests.dags.receivers import mailbox, receiver, told
 
 __all__ = ["mailbox", "receiver", "told"]  # fixtures
@@ -43,16 +43,31 @@ sys.path[:0] = [str(DAGS), str(DAGS / "plugins"), str(REPO)]
 
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
-    """Make the tables of the tests' own database."""
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    """Make the tests' own database, in which every DAG is known."""
+    copy_database(HOME / "airflow.db")
+    with patch.dict(os.environ, {"SLIPWAY_STAGES": "local"}):
+        store_dags()
+
+
+def store_dags() -> None:
+    """Write the DAG files to the database, as the DAG processor does."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    for bundle in manager.get_all_dag_bundles():
+        bundle.initialize()
+        bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+        assert not bag.import_errors
+        sync_bag_to_db(bag, bundle.name, bundle.version)
 
 
 def load_dag(dag_id: str) -> DAG:
-    """Parse the DAG files afresh, under the environment of this moment, and return one DAG."""
+    """Parse a DAG's file afresh, under the environment of this moment, and return the DAG."""
     from airflow.dag_processing.dagbag import DagBag
 
-    bag = DagBag(DAGS)
+    bag = DagBag(DAGS / f"{dag_id}.py")
     assert not bag.import_errors
     return bag.dags[dag_id]
 
@@ -62,13 +77,19 @@ def task_of(dag: DAG, task_id: str) -> Any:  # noqa: ANN401 - the tests know whi
     return dag.get_task(task_id)
 
 
-def run_here(dag: DAG, **options: Any) -> DagRun:
-    """Run a DAG in this process.
+def run_here(dag: DAG, nap: float = 0.01, **options: Any) -> DagRun:
+    """Run a DAG in this process, against the database of `airflow_db`.
 
-    Airflow sleeps for a second whenever no task is ready. Here nothing is awaited from outside, so
-    the next look may come at once: hundreds of such runs are minutes quicker.
+    Airflow parses and stores all DAG files before each such run, which `airflow_db` has done; and
+    it sleeps for a second whenever no task is ready. Here little is awaited from outside, so the
+    next look may come after a nap: hundreds of such runs are minutes quicker.
     """
     sleep = time.sleep
-    with patch("time.sleep", lambda seconds: sleep(min(seconds, 0.01))):
+    stored = patch.multiple(
+        "airflow.dag_processing.dagbag",
+        BundleDagBag=lambda **_: None,
+        sync_bag_to_db=lambda *_: None,
+    )
+    with stored, patch("time.sleep", lambda seconds: sleep(min(seconds, nap))):
         run: DagRun = dag.test(**options)
     return run

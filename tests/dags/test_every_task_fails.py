@@ -6,7 +6,6 @@ take no time, as they run in this process and do nothing; all else is Airflow's 
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from adapter.pods.results import LIMIT, StageEnd
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
-from tests.dags import canned_stage
+from tests.dags.bench import end_of
 from tests.dags.conftest import DAGS, run_here, task_of
 from tests.dags.receivers import Receiver, outbox, start_receiver
 
@@ -99,9 +98,7 @@ class World:
 
     def ending_of(self, run: StageRun) -> StageEnd:
         """Do as a stage's process would."""
-        verb, *arguments = run.arguments(None)
-        code, result = canned_stage.main(verb, arguments, self.told)
-        return StageEnd(code, json.dumps(result))
+        return end_of(run, self.told)
 
 
 def worst(states: set[tuple[str, str]]) -> dict[str, str]:
@@ -196,6 +193,8 @@ def test_failed_task_makes_the_run_red(world: World, dag_id: str, task_id: str) 
     assert state == "failed"
     assert states[task_id] == "failed"
     assert all(states[leaf.task_id] != "success" for leaf in dag.leaves)
+    after = dag.get_task(task_id).get_flat_relative_ids(upstream=False)
+    assert not {verb_of(dag, other) for other in after} & set(world.calls)
     verb = verb_of(dag, task_id)
     done = world.calls[: world.calls.index(verb)] if verb else world.calls
     assert world.served == ("new" if "roll_out" in done else "old")

@@ -120,7 +120,7 @@ def serialized(dag_id: str, active: Session) -> Any:  # noqa: ANN401 - Airflow's
 def bench(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    all_dags: None,  # noqa: ARG001
+    airflow_db: None,  # noqa: ARG001
 ) -> Bench:
     from airflow.models.asset import AssetDagRunQueue, AssetEvent
     from airflow.models.dag import DagModel
@@ -140,20 +140,6 @@ def bench(
         active.execute(delete(AssetEvent))
         active.execute(update(DagModel).values(is_paused=False))
     return Bench(tmp_path / "calls", tmp_path / "landing")
-
-
-@pytest.fixture(scope="module")
-def all_dags(airflow_db: None) -> None:  # noqa: ARG001
-    """Write the DAG files to the database, as the DAG processor does."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
-
-    manager = DagBundlesManager()
-    manager.sync_bundles_to_db()
-    for bundle in manager.get_all_dag_bundles():
-        bundle.initialize()
-        bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
-        sync_bag_to_db(bag, bundle.name, bundle.version)
 
 
 def test_features_of_a_day_start_the_training_of_that_day(bench: Bench) -> None:

@@ -14,8 +14,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from ml.core.project import OURS
+from tests.dags.bench import Bench, bench
 from tests.dags.conftest import load_dag, task_of
-from tests.dags.test_colour_is_truth import Bench, bench
 
 __all__ = ["bench"]  # a fixture
 
@@ -174,8 +174,7 @@ def test_run_with_fused_stages_is_green_and_starts_three_processes(
     assert states.pop("keep_champion") == "skipped"
     assert set(states.values()) == {"success"}
     assert bench.calls == [*PREPARATION, *EVALUATION, "roll_out"]
-    started = Path(f"{bench.calls_file}.started").read_text().splitlines()
-    assert started == ["chain", "chain", "roll_out"]
+    assert bench.started == ["chain", "chain", "roll_out"]
 
 
 def test_failure_in_a_shared_process_is_its_own_tasks(

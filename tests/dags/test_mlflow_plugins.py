@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from adapter.gate.approval import Approval
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -243,6 +244,18 @@ def test_tags_are_written_and_overwritten(bench: Bench) -> None:
     found = MlflowHook().ask(find_version(bench.model, version))
     assert found is not None
     assert found.tags == {"a": "3", "b": "2"}
+
+
+def test_persons_answer_is_noted_on_the_version(bench: Bench) -> None:
+    version = bench.version()
+    Approval(bench.model, version, False, "ada", "ada rejected it: Friday").keep()
+    found = MlflowHook().ask(find_version(bench.model, version))
+    assert found is not None
+    assert found.tags == {
+        "slipway.approval": "rejected",
+        "slipway.approval_by": "ada",
+        "slipway.approval_reason": "ada rejected it: Friday",
+    }
 
 
 @pytest.mark.parametrize(

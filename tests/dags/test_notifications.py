@@ -25,9 +25,10 @@ from notifications.outbox import Outbox
 from notifications.subscription import Subscription
 from sqlalchemy import update
 
+from tests.dags.airflow_database import copy_database
+from tests.dags.bench import DAY, Bench, bench
 from tests.dags.conftest import REPO, run_here, task_of
 from tests.dags.receivers import Receiver, Told, outbox
-from tests.dags.test_colour_is_truth import DAY, Bench, bench
 
 __all__ = ["bench"]  # a fixture
 
@@ -85,9 +86,8 @@ def test_task_that_is_no_stage_is_told_too(bench: Bench, told: Told, tmp_path: P
     assert "no word why" not in body
 
 
-def test_day_that_was_asked_for_is_told(bench: Bench, told: Told, tmp_path: Path) -> None:
-    landing = tmp_path / "landing" / "flights"
-    (landing / "dt=2013-03-04").rename(landing / "dt=2013-02-01")
+def test_day_that_was_asked_for_is_told(bench: Bench, told: Told) -> None:
+    bench.land_instead("2013-02-01")
     bench.run({"as_of": "2013-02-01"})
     assert told.notices()[0][1] == "success: flights 2013-02-01 (ml_training_pipeline)"
 
@@ -145,9 +145,9 @@ def test_dag_authors_command_tells_before_it_ends(receiver: Receiver, tmp_path: 
         "SLIPWAY_NOTIFICATIONS_FILE": str(addresses),
         "PYTHONPATH": str(REPO),
     }
-    script = "airflow db migrate && airflow dags test tidy_up 2013-03-01"
+    copy_database(tmp_path / "airflow.db")
     done = subprocess.run(
-        ["bash", "-euc", script],
+        ["airflow", "dags", "test", "tidy_up", "2013-03-01"],
         env={**env, "PATH": f"{REPO}/.venv/bin:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
