@@ -2,5 +2,6 @@
 
 __all__ = [
     "aliases",
+    "model_registry",
     "tracking",
 ]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
+from ml.registry.model_registry import ModelRegistry
 
 TAG = "slipway."
 """How the names of our tags on MLflow's versions and runs begin."""
@@ -41,27 +39,27 @@ class Aliases(Protocol):
 class MlflowAliases:
     """The aliases and tags of MLflow's model registry."""
 
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
 
     def get(self, project: str, alias: Alias) -> str | None:
         """Which version has this name, or None; MlflowException when MLflow can't tell."""
-        aliases = self._client.get_registered_model(project).aliases
+        aliases = self._models.get_registered_model(project).aliases
         version = aliases.get(alias)
         return None if version is None else str(version)
 
     def point(self, project: str, alias: Alias, version: str | None) -> None:
         """Give the name to a version, or to none."""
         if version is None:
-            self._client.delete_registered_model_alias(project, alias)
+            self._models.delete_registered_model_alias(project, alias)
         else:
-            self._client.set_registered_model_alias(project, alias, version)
+            self._models.set_registered_model_alias(project, alias, version)
 
     def digest(self, project: str, version: str) -> str:
         """The sha256 of a version's model, "" when the version does not say."""
-        return str(self._client.get_model_version(project, version).tags.get(f"{TAG}sha256", ""))
+        return str(self._models.get_model_version(project, version).tags.get(f"{TAG}sha256", ""))
 
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         """Write tags on a version."""
         for key, value in tags.items():
-            self._client.set_model_version_tag(project, version, key, value)
+            self._models.set_model_version_tag(project, version, key, value)

@@ -1,18 +1,15 @@
 """register: make the candidate a version in MLflow's registry, with the decision and its reason."""
 
 import json
-from typing import TYPE_CHECKING
 
 from ml.core.fingerprint import code_digest, fingerprint
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, read_outputs, upstream
 from ml.core.record import Record, Result
 from ml.registry.aliases import TAG, Alias
-from ml.registry.tracking import connected, upsert, versions_of
+from ml.registry.model_registry import ModelRegistry
+from ml.registry.tracking import error_code, registry, upsert, versions_of
 from ml.stages import Stage
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 SCORES = ("candidate_score", "champion_score", "champion_version", "holdout_rows")
 METRICS = ("candidate_score", "champion_score", "latency_ms")
@@ -32,9 +29,9 @@ def run(job: Job) -> Result:
 
     def work(_: str) -> Outcome:
         (text,) = read_outputs(job, Stage.EVALUATE, list(evaluated.outputs.values()))
-        with connected(job) as client:
-            version = _version(client, job, trained)
-            upsert(lambda: _write_decision(client, job, trained, evaluated, version, text))
+        with registry(job) as models:
+            version = _version(models, job, trained)
+            upsert(lambda: _write_decision(models, job, trained, evaluated, version, text))
         log.info("version %s is the challenger", version)
         return Outcome(facts=_facts(trained, evaluated, version))
 
@@ -51,13 +48,13 @@ def _facts(trained: Record, evaluated: Record, version: str) -> dict[str, object
     }
 
 
-def _version(client: "MlflowClient", job: Job, trained: Record) -> str:
+def _version(models: ModelRegistry, job: Job, trained: Record) -> str:
     """Find the one version of this training, creating it the first time."""
-    found = versions_of(client, job.project, trained.fingerprint)
+    found = versions_of(models, job.project, trained.fingerprint)
     if found:
         return str(found[0].version)
-    _ensure_model(client, job.project)
-    created = client.create_model_version(
+    _ensure_model(models, job.project)
+    created = models.create_model_version(
         job.project,
         source=f"models:/{trained.facts['model_id']}",
         run_id=trained.facts["run_id"],
@@ -66,19 +63,17 @@ def _version(client: "MlflowClient", job: Job, trained: Record) -> str:
         description=f"Trained for {trained.as_of}",
     )
     # Two workers may create at the same time; both then keep the older version.
-    oldest = versions_of(client, job.project, trained.fingerprint)[0]
+    oldest = versions_of(models, job.project, trained.fingerprint)[0]
     if oldest.version != created.version:
-        client.delete_model_version(job.project, created.version)
+        models.delete_model_version(job.project, created.version)
     return str(oldest.version)
 
 
-def _ensure_model(client: "MlflowClient", project: str) -> None:
-    from mlflow.exceptions import MlflowException
-
+def _ensure_model(models: ModelRegistry, project: str) -> None:
     try:
-        client.create_registered_model(project)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        models.create_registered_model(project)
+    except Exception as error:
+        if error_code(error) != "RESOURCE_ALREADY_EXISTS":
             raise
 
 
@@ -95,7 +90,7 @@ def _version_tags(trained: Record) -> dict[str, str]:
 
 
 def _write_decision(
-    client: "MlflowClient",
+    models: ModelRegistry,
     job: Job,
     trained: Record,
     evaluated: Record,
@@ -105,15 +100,15 @@ def _write_decision(
     run_id = str(trained.facts["run_id"])
     for name in ("decision", "reason", "rival"):
         value = str(evaluated.facts[name])
-        client.set_model_version_tag(job.project, version, f"{TAG}{name}", value)
-        client.set_tag(run_id, f"{TAG}{name}", value)
-    client.set_tag(run_id, f"{TAG}record", str(job.upstream))
+        models.set_model_version_tag(job.project, version, f"{TAG}{name}", value)
+        models.set_tag(run_id, f"{TAG}{name}", value)
+    models.set_tag(run_id, f"{TAG}record", str(job.upstream))
     for name in METRICS:
         if evaluated.facts[name] is not None:
-            client.log_metric(run_id, name, float(evaluated.facts[name]))
+            models.log_metric(run_id, name, float(evaluated.facts[name]))
     decision = json.loads(text) | {"version": version, "train": _origin(trained)}
-    client.log_dict(run_id, decision, DECISION)
-    client.set_registered_model_alias(job.project, Alias.CHALLENGER, version)
+    models.log_dict(run_id, decision, DECISION)
+    models.set_registered_model_alias(job.project, Alias.CHALLENGER, version)
 
 
 def _origin(trained: Record) -> dict[str, str]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from ml.core.errors import StageError
 from ml.core.job import Job
 from ml.registry.aliases import TAG, Alias
+from ml.registry.mlflow_rest import MlflowServer
+from ml.registry.model_registry import ModelRegistry, ModelVersion, RestRegistry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 # An MLflow that is away should fail the stage in about a minute; the scheduler tries again.
 PATIENCE = {
@@ -64,20 +65,42 @@ def connected(job: Job) -> Iterator["MlflowClient"]:
         raise StageError(sentence[:400]) from error
 
 
+@contextmanager
+def registry(job: Job) -> Iterator[ModelRegistry]:
+    """Give the registry of the MLflow that the settings name; StageError when it does not answer.
+
+    A server is asked over REST, as loading MLflow's client takes longer than the asking.
+    """
+    if server := server_of(job):
+        yield RestRegistry(server)
+        return
+    with connected(job) as client:
+        yield client
+
+
+def server_of(job: Job) -> MlflowServer | None:
+    """Return the MLflow server that the settings name; None where it is a database or folder."""
+    uri = job.settings.tracking_uri
+    return MlflowServer(uri) if uri.startswith(("http://", "https://")) else None
+
+
 def upsert(write: Callable[[], None]) -> None:
     """Write tags and aliases that another worker may be writing at this moment.
 
     MLflow looks whether a row is there and inserts it if not; of two that look at once, the
     second is told BAD_REQUEST by the database's constraint, and finds the row when it tries anew.
     """
-    from mlflow.exceptions import MlflowException
-
     try:
         write()
-    except MlflowException as error:
-        if error.error_code != "BAD_REQUEST":
+    except Exception as error:
+        if error_code(error) != "BAD_REQUEST":
             raise
         write()
+
+
+def error_code(error: Exception) -> str:
+    """Return MLflow's own word for an error, whether its client or its server says it."""
+    return str(getattr(error, "error_code", ""))
 
 
 def without_password(text: str) -> str:
@@ -117,31 +140,12 @@ def champion(job: Job) -> Champion | None:
     The model is searched for by name: MLflow forbids a user without rights on everything to ask
     for one that does not exist, and a search just finds nothing.
     """
-    if job.settings.tracking_uri.startswith(("http://", "https://")):
-        return _champion_of_server(job.settings.tracking_uri, job.project)
-    with connected(job) as client:
-        models = client.search_registered_models(f"name = '{job.project}'")
-        number = models[0].aliases.get(Alias.CHAMPION) if models else None
+    with registry(job) as models:
+        found = models.search_registered_models(f"name = '{job.project}'")
+        number = found[0].aliases.get(Alias.CHAMPION) if found else None
         if number is None:
             return None
-        return _champion(number, client.get_model_version(job.project, number).tags)
-
-
-def _champion_of_server(uri: str, project: str) -> Champion | None:
-    """Ask the server's REST API, as loading MLflow's client for two questions takes seconds."""
-    from ml.registry.mlflow_rest import RestError, get
-
-    try:
-        found = get(uri, "registered-models/search", {"filter": f"name = '{project}'"})
-        aliases = [a for m in found.get("registered_models", []) for a in m.get("aliases", [])]
-        number = next((a["version"] for a in aliases if a["alias"] == Alias.CHAMPION), None)
-        if number is None:
-            return None
-        question = {"name": project, "version": str(number)}
-        version = get(uri, "model-versions/get", question)["model_version"]
-    except RestError as error:
-        raise StageError(without_password(f"MLflow at {uri}: {error}")) from error
-    return _champion(number, {tag["key"]: tag["value"] for tag in version.get("tags", [])})
+        return _champion(number, models.get_model_version(job.project, str(number)).tags)
 
 
 def _champion(version: str | int, tags: Mapping[str, str]) -> Champion:
@@ -154,9 +158,9 @@ def _champion(version: str | int, tags: Mapping[str, str]) -> Champion:
     )
 
 
-def versions_of(client: "MlflowClient", project: str, fingerprint: str) -> list["ModelVersion"]:
+def versions_of(models: ModelRegistry, project: str, fingerprint: str) -> list[ModelVersion]:
     """List the versions that came from one training, oldest first."""
-    found = client.search_model_versions(
+    found = models.search_model_versions(
         f"name = '{project}' AND tag.`{TAG}fingerprint` = '{fingerprint}'"
     )
     return sorted(found, key=lambda version: int(version.version))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ml.core.errors import BadInputError
 from ml.core.job import Job
-from ml.registry.aliases import Aliases
+from ml.registry.aliases import Aliases, MlflowAliases
+from ml.registry.model_registry import RestRegistry
+from ml.registry.tracking import server_of
 from ml.rollout.target import Release, ServingTarget
 
 
@@ -34,8 +36,8 @@ def open_target(name: str) -> ServingTarget:
 
 def open_aliases(job: Job) -> Aliases:
     """Return the aliases of the registry that the settings name."""
+    if server := server_of(job):
+        return MlflowAliases(RestRegistry(server))
     from mlflow import MlflowClient
-
-    from ml.registry.aliases import MlflowAliases
 
     return MlflowAliases(MlflowClient(job.settings.tracking_uri))
