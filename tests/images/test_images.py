@@ -142,6 +142,7 @@ def test_its_labels_say_what_it_is_made_from(image: Image) -> None:
     assert labels["org.opencontainers.image.version"] == project["version"]
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", labels["org.opencontainers.image.revision"])
     assert labels["org.opencontainers.image.licenses"]
+    assert labels["org.opencontainers.image.description"]
 
 
 @every
