@@ -28,8 +28,13 @@ load_kept() {
     return 1
 }
 
-# work_dir NAME: a folder of one's own for half-done work.
+# work_dir NAME: a folder of one's own for half-done work. Where our engine keeps the nodes' files it is beside them,
+# as a hard link does not reach past a mount.
 work_dir() {
-    mkdir -p "$SLIPWAY_CACHE/tmp"
-    mktemp -d "$SLIPWAY_CACHE/tmp/$1.XXXXXX"
+    local where="$SLIPWAY_ENGINE_DIR/data/tmp"
+    if [ ! -w "$where" ]; then
+        where="$SLIPWAY_CACHE/tmp"
+        mkdir -p "$where"
+    fi
+    mktemp -d "$where/$1.XXXXXX"
 }

@@ -35,6 +35,7 @@ save)
     tar --create --directory "$STATE" "blobs/sha256/$digest"
     [ -z "${BREAKS_OFF-}" ] ;;
 load) [ -z "${REFUSES-}" ] && basename "${*: -1}" .tar | sed 's/_/\//; s/_/:/' >>"$STATE/has" ;;
+inspect) [ -z "${KEEPS_VAR-}" ] || echo "$STATE/var/${*: -1}" ;;
 cp) [ "${3%%:*}" != "${FULL_NODE-}" ] ;;
 exec) case "$*" in *"images import"*) [ -z "${REFUSES-}" ] ;; esac ;;
 esac
@@ -185,6 +186,17 @@ def test_archive_that_the_engine_refuses_is_removed_and_the_image_built(loading:
     assert done.returncode == 0, done.stderr
     assert "is damaged, and removed" in done.stderr
     assert (loading.asked("build"), loading.archives) == (True, [])
+
+
+def test_node_whose_files_are_here_gets_its_copy_without_the_engine(loading: Loading) -> None:
+    folders = [loading.folder / "var" / node for node in ("one", "two")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert loading.run(KEEPS_VAR="1").returncode == 0
+    name = f"slipway_postgres_{postgres_tag()}.tar"
+    assert [[file.name for file in folder.iterdir()] for folder in folders] == [[name], [name]]
+    assert not loading.asked("cp")
+    assert loading.reached("images import") == {"one", "two"}
 
 
 def test_full_node_is_named_and_freed(loading: Loading) -> None:
