@@ -1,6 +1,6 @@
 """Copy the archive of `docker save` without the blobs that a node has.
 
-Usage: python3 missing_blobs.py FILE-WITH-DIGESTS <IMAGE.tar >WHAT-IS-MISSING.tar
+Usage: python3 missing_blobs.py FILE-WITH-DIGESTS IMAGE.tar WHAT-IS-MISSING.tar
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from __future__ import annotations
 import sys
 import tarfile
 from pathlib import Path
-from typing import BinaryIO
 
 BUFFER = 1 << 20
 BLOBS = "blobs/sha256/"
 
 
-def copy_missing(source: BinaryIO, target: BinaryIO, present: set[str]) -> None:
-    """Copy a tar stream, leaving out the blobs whose digests (64 hex digits) are `present`."""
+def copy_missing(source: Path, target: Path, present: set[str]) -> None:
+    """Copy an archive, leaving out the blobs whose digests (64 hex digits) are `present`.
+
+    As files: a stream of tarfile's own takes five times as long.
+    """
     with (
-        tarfile.open(fileobj=source, mode="r|", bufsize=BUFFER) as old,
-        tarfile.open(fileobj=target, mode="w|", bufsize=BUFFER) as new,
+        tarfile.open(source, "r:") as old,
+        tarfile.open(target, "w:", copybufsize=BUFFER) as new,
     ):
         for member in old:
             if member.name.startswith(BLOBS) and member.name[len(BLOBS) :] in present:
@@ -29,5 +31,7 @@ def copy_missing(source: BinaryIO, target: BinaryIO, present: set[str]) -> None:
 if __name__ == "__main__":
     digests = Path(sys.argv[1]).read_text(encoding="ascii").split()
     copy_missing(
-        sys.stdin.buffer, sys.stdout.buffer, {digest.removeprefix("sha256:") for digest in digests}
+        Path(sys.argv[2]),
+        Path(sys.argv[3]),
+        {digest.removeprefix("sha256:") for digest in digests},
     )

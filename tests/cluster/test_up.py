@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ("slipway-control-plane", "slipway-worker", "slipway-worker2")
 # Files in $STATE: nodes (the containers), registered (what the cluster says of them), finished,
-# gone (the engine).
+# gone (the engine), images (what nodes were given).
 DOCKER = r"""#!/usr/bin/env bash
 case "$1 $*" in
 version*) echo 29; [ ! -e "$STATE/gone" ] ;;
 exec*"get nodes"*) cat "$STATE/registered" ;;
 exec*touch*) touch "$STATE/finished" ;;
-cp*)
+ps*role=worker*) grep worker "$STATE/nodes" ;;
+exec*"images import"*) [ -z "${NODES_REFUSE-}" ] && echo "$2" >>"$STATE/images" ;;
+cp*finished*)
     [ -z "${BREAKS_OFF-}" ] || touch "$STATE/gone"
     [ -e "$STATE/finished" ] && [ ! -e "$STATE/gone" ] ;;
 esac
@@ -38,6 +41,8 @@ case "$1 $2" in
 "delete cluster") rm "$STATE/"{nodes,registered,finished} 2>/dev/null || true ;;
 "create cluster")
     printf '%s\n' $NODES >"$STATE/nodes"
+    for _ in $(seq "${CREATES_FOR-0}"); do [ -s "$STATE/images" ] || sleep 1; done
+    cp "$STATE/images" "$STATE/images-then" 2>/dev/null || true
     printf '%s Ready\n' $NODES >"$STATE/registered" ;;
 esac
 """
@@ -105,6 +110,33 @@ def ready(*nodes: str) -> list[str]:
 
 def test_new_cluster_is_created_and_known_to_have_worked(machine: Machine) -> None:
     done = machine.up()
+    assert done.returncode == 0, done.stderr
+    assert (machine.changes, machine.finished) == (["create"], True)
+
+
+def keep_image(machine: Machine) -> None:
+    """Put the archive of an image into the cache, as an earlier run leaves it."""
+    command = [str(ROOT / "k8s/images/build"), "--tags"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    tag = dict(line.split("\t") for line in lines)["postgres"]
+    archive = machine.state / f"cache/images/slipway_postgres_{tag}.tar"
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(tarfile.TarInfo("index.json"))
+
+
+def test_kept_images_reach_the_nodes_while_the_cluster_is_created(machine: Machine) -> None:
+    keep_image(machine)
+    done = machine.up(CREATES_FOR="30")
+    assert done.returncode == 0, done.stderr
+    given = (machine.state / "images-then").read_text().split()
+    assert set(given) <= set(NODES[1:])
+    assert given
+
+
+def test_cluster_comes_up_when_the_nodes_refuse_kept_images(machine: Machine) -> None:
+    keep_image(machine)
+    done = machine.up(NODES_REFUSE="1")
     assert done.returncode == 0, done.stderr
     assert (machine.changes, machine.finished) == (["create"], True)
 

@@ -94,6 +94,12 @@ every = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 every_python = pytest.mark.parametrize("image", PYTHON_IMAGES, ids=lambda image: image.name)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def in_the_engine() -> None:
+    """Give the images to the engine, which needs none of them for a cluster."""
+    subprocess.run([str(ROOT / "k8s/images/build"), "--engine"], check=True)
+
+
 @every
 def test_it_answers_as_any_user_on_a_read_only_root(image: Image) -> None:
     output = image.run(*image.version_command, options=CONFINED + image.options)
@@ -142,6 +148,7 @@ def test_its_labels_say_what_it_is_made_from(image: Image) -> None:
     assert labels["org.opencontainers.image.version"] == project["version"]
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", labels["org.opencontainers.image.revision"])
     assert labels["org.opencontainers.image.licenses"]
+    assert labels["org.opencontainers.image.description"]
 
 
 @every

@@ -31,10 +31,13 @@ def contents(data: bytes) -> dict[str, bytes]:
         }
 
 
-def filtered(data: bytes, digests: list[str], tmp_path: Path) -> bytes:
-    (tmp_path / "present").write_text("".join(f"{digest}\n" for digest in digests))
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "present")]
-    return subprocess.run(command, input=data, check=True, capture_output=True).stdout
+def filtered(data: bytes, digests: list[str], folder: Path) -> bytes:
+    present, whole, missing = (folder / name for name in ("present", "whole.tar", "missing.tar"))
+    present.write_text("".join(f"{digest}\n" for digest in digests))
+    whole.write_bytes(data)
+    command = [sys.executable, str(SCRIPT), str(present), str(whole), str(missing)]
+    subprocess.run(command, check=True)
+    return missing.read_bytes()
 
 
 def test_only_the_blobs_that_the_node_has_are_left_out(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ The init container that waits for the migration of exactly this release's image 
 {{- define "slipway.airflow.wait" -}}
 - name: wait
   {{- include "slipway.imageFields" (list . .Values.airflow.image) | nindent 2 }}
-  command: [python, /opt/slipway-scripts/wait.py]
+  command: [python, /opt/slipway-scripts/migration.py, wait]
   securityContext:
     {{- include "slipway.containerSecurity" . | nindent 4 }}
   env:
@@ -253,5 +253,5 @@ checksum/config: {{ printf "%s%s%s" (include "slipway.airflow.config" .) (includ
 Identity of the database's migration: everything that decides its result. Waiting pods look for it.
 */}}
 {{- define "slipway.airflow.migrationId" -}}
-{{- list (include "slipway.image" (list . .Values.airflow.image)) (.Files.Get "files/airflow/migrate.py") .Values.airflow.auth (include "slipway.postgres.url" (list . "psycopg2" .Values.postgres.databases.airflow.name)) | toJson | sha256sum | trunc 10 -}}
+{{- list (include "slipway.image" (list . .Values.airflow.image)) (.Files.Get "files/migration.py") (.Files.Get "files/airflow/migrate.py") .Values.airflow.auth (include "slipway.postgres.url" (list . "psycopg2" .Values.postgres.databases.airflow.name)) | toJson | sha256sum | trunc 10 -}}
 {{- end -}}

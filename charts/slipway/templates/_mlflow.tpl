@@ -45,7 +45,7 @@ A user out of its Secret. Call with (list $ "admin").
 Identity of the databases' migration: everything that decides its result. Waiting pods look for it.
 */}}
 {{- define "slipway.mlflow.migrationId" -}}
-{{- list (include "slipway.image" (list . .Values.mlflow.image)) (.Files.Get "files/mlflow/migrate.py") .Values.mlflow.users (include "slipway.mlflow.authIni" .) (include "slipway.postgres.url" (list . "psycopg" .Values.postgres.databases.mlflow.name)) | toJson | sha256sum | trunc 10 -}}
+{{- list (include "slipway.image" (list . .Values.mlflow.image)) (.Files.Get "files/migration.py") (.Files.Get "files/mlflow/migrate.py") .Values.mlflow.users (include "slipway.mlflow.authIni" .) (include "slipway.postgres.url" (list . "psycopg" .Values.postgres.databases.mlflow.name)) | toJson | sha256sum | trunc 10 -}}
 {{- end -}}
 
 {{- define "slipway.mlflow.mounts" -}}

@@ -1,6 +1,10 @@
-"""Wait until a migration has marked its database, and until a bucket can be read when one is named.
+"""Do a component's migration and mark it done in its database, or wait for that mark.
 
-Runs as an init container. It costs one small process, so any number of pods can wait at once.
+Usage: migration.py run | wait
+
+`run` has the component's own migrate.py do the work, to the same end any number of times. `wait`
+runs as an init container, for a bucket too when one is named: it costs one small process, so any
+number of pods can wait at once.
 """
 
 import importlib
@@ -13,6 +17,14 @@ from types import ModuleType
 LIMIT_SECONDS = 600
 PAUSE_SECONDS = 1
 TELL_EVERY_SECONDS = 15
+TABLE = """
+CREATE TABLE IF NOT EXISTS slipway_migration
+  (id text PRIMARY KEY, completed_at timestamptz NOT NULL DEFAULT now())
+"""
+MARK = """
+INSERT INTO slipway_migration (id) VALUES (%s)
+  ON CONFLICT (id) DO UPDATE SET completed_at = now()
+"""
 
 
 def driver() -> ModuleType:
@@ -23,7 +35,19 @@ def driver() -> ModuleType:
         return importlib.import_module("psycopg")
 
 
-def migrated(marker: str) -> None:
+def answers() -> None:
+    """Raise unless the database takes a connection."""
+    driver().connect("", connect_timeout=3).close()
+
+
+def mark(marker: str) -> None:
+    """Record that the migration `marker` is complete."""
+    with driver().connect("") as connection, connection.cursor() as cursor:
+        cursor.execute(TABLE)
+        cursor.execute(MARK, (marker,))
+
+
+def marked(marker: str) -> None:
     """Raise unless the database says that the migration `marker` was completed."""
     with driver().connect("", connect_timeout=3) as connection, connection.cursor() as cursor:
         # Asked first, because a query of a missing table would fill the server's log with errors.
@@ -64,14 +88,24 @@ def until(what: str, check: Callable[[], None]) -> None:
             return
 
 
-def main() -> None:
-    """Wait for what the environment names."""
-    marker = os.environ["SLIPWAY_MIGRATION"]
+def run(marker: str) -> None:
+    """Wait for the database, migrate, mark; then what nothing that starts has to wait for."""
+    component = importlib.import_module("migrate")  # takes seconds, as the database may
+    until("the database", answers)
+    start = time.monotonic()
+    component.migrate()
+    mark(marker)
+    print(f"{time.monotonic() - start:4.0f} s  migrated", flush=True)
+    component.settle()
+
+
+def wait(marker: str) -> None:
+    """Wait for the mark, and for the bucket when the environment names one."""
     where = f"{os.environ['PGHOST']}/{os.environ['PGDATABASE']}"
-    until(f"migration {marker} of {where}", lambda: migrated(marker))
+    until(f"migration {marker} of {where}", lambda: marked(marker))
     if bucket := os.environ.get("SLIPWAY_WAIT_FOR_BUCKET"):
         until(f"bucket {bucket}", lambda: readable(bucket))
 
 
 if __name__ == "__main__":
-    main()
+    {"run": run, "wait": wait}[sys.argv[1]](os.environ["SLIPWAY_MIGRATION"])
