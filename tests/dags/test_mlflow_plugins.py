@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from adapter.gate.approval import Approval
 from airflow.sdk.exceptions import (
@@ -34,89 +30,18 @@ from custom_sensors import (
     MlflowTrigger,
 )
 from mlflow_operator import (
-    MlflowPromoteOperator,
-    MlflowRegisterVersionOperator,
     MlflowTagVersionOperator,
 )
 from slipway_mlflow.api import find_alias, find_version, list_versions
 from slipway_mlflow.conditions import stored
 from slipway_mlflow.hook import MlflowHook, MlflowRefusedError, MlflowUnreachableError
 
-from tests.mlflow_server import STAGES, connect, free_port, mlflow_server
+from tests.dags.mlflow_bench import MlflowBench, bench, server
+from tests.mlflow_server import connect, free_port
 
-MODELS = (f"model{number}" for number in count())
+__all__ = ["bench", "server"]  # fixtures
+
 NEVER = "an-id-that-no-run-has"
-
-
-@dataclass
-class Bench:
-    """A server, and what a training leaves on it."""
-
-    url: str
-    model: str = field(default_factory=lambda: next(MODELS))
-    experiment: str = ""
-
-    def call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
-        where = {"params": content} if method == "GET" else {"json": content}
-        url = f"{self.url}/api/2.0/mlflow/{path}"
-        answer = httpx.request(method, url, auth=STAGES, timeout=60, **where)  # type: ignore[arg-type]
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def run(self, **metrics: float) -> str:
-        """Make a run with metrics, and return its id."""
-        if not self.experiment:
-            made = self.call("POST", "experiments/create", name=self.model)
-            self.experiment = made["experiment_id"]
-        run = self.call("POST", "runs/create", experiment_id=self.experiment, start_time=1)["run"]
-        run_id = str(run["info"]["run_id"])
-        for key, value in metrics.items():
-            self.measure(run_id, key, value)
-        return run_id
-
-    def measure(self, run_id: str, key: str, value: float) -> None:
-        now = int(time.time() * 1000)
-        # JSON knows no NaN; MLflow takes and gives its name.
-        number = "NaN" if math.isnan(value) else value
-        self.call("POST", "runs/log-metric", run_id=run_id, key=key, value=number, timestamp=now)
-
-    def source(self, run_id: str) -> str:
-        """Return the address of a run's model."""
-        return f"mlflow-artifacts:/{self.experiment}/{run_id}/artifacts/model"
-
-    def version(self, **metrics: float) -> str:
-        """Train and register, and return the version."""
-        run_id = self.run(**metrics)
-        return str(self.register(run_id).execute({})["version"])
-
-    def register(self, run_id: str, **kwargs: Any) -> MlflowRegisterVersionOperator:
-        source = self.source(run_id)
-        return MlflowRegisterVersionOperator(
-            task_id="register", model=self.model, source=source, run_id=run_id, **kwargs
-        )
-
-    def promote(self, version: str, **kwargs: Any) -> MlflowPromoteOperator:
-        return MlflowPromoteOperator(
-            task_id="promote", model=self.model, version=version, metric="auc", **kwargs
-        )
-
-    def alias(self, name: str) -> str | None:
-        return MlflowHook().ask(find_alias(self.model, name))
-
-    def name(self, alias: str, version: str) -> None:
-        self.call("POST", "registered-models/alias", name=self.model, alias=alias, version=version)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("server")) as url:
-        yield url
-
-
-@pytest.fixture
-def bench(server: str, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    connect(monkeypatch, server)
-    return Bench(server)
 
 
 def event_of(trigger: MlflowTrigger) -> dict[str, Any]:
@@ -149,11 +74,13 @@ def waited(sensor: MlflowSensor, meanwhile: Callable[[], object]) -> dict[str, A
 QUICKLY: dict[str, Any] = {"poke_interval": 0.1, "timeout": 30}
 
 
-def test_hook_is_the_connection_types_own(bench: Bench) -> None:
+def test_hook_is_the_connection_types_own(bench: MlflowBench) -> None:
     assert MlflowHook.get_hook("mlflow").ask(find_alias(bench.model, "champion")) is None
 
 
-def test_connection_is_tested_with_its_login(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_is_tested_with_its_login(
+    bench: MlflowBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good, said = MlflowHook().test_connection()
     assert (good, said) == (True, f"MLflow at {bench.url} answers the user `stages`")
     connect(monkeypatch, bench.url, password="not this one")
@@ -163,7 +90,7 @@ def test_connection_is_tested_with_its_login(bench: Bench, monkeypatch: pytest.M
 
 
 def test_name_that_the_server_does_not_answer_to_is_told(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: MlflowBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Loopback by a name that MLflow does not expect to be called by.
     connect(monkeypatch, bench.url.replace("127.0.0.1", "2130706433"))
@@ -196,11 +123,11 @@ def test_dead_server_is_one_sentence_and_worth_another_try(
     with pytest.raises(
         MlflowUnreachableError, match=f"^MLflow at {url} does not answer: "
     ) as failed:
-        Bench(url, "m").promote("1").execute({})
+        MlflowBench(url, "m").promote("1").execute({})
     assert not isinstance(failed.value, AirflowFailException)
 
 
-def test_registering_again_finds_the_version(bench: Bench) -> None:
+def test_registering_again_finds_the_version(bench: MlflowBench) -> None:
     run_id = bench.run()
     first = bench.register(run_id, tags={"day": "2013-03-01"}, description="a day").execute({})
     assert first == {"model": bench.model, "version": "1", "run_id": run_id}
@@ -211,7 +138,7 @@ def test_registering_again_finds_the_version(bench: Bench) -> None:
     assert bench.register(bench.run()).execute({})["version"] == "2"
 
 
-def test_two_that_register_at_once_get_one_version(bench: Bench) -> None:
+def test_two_that_register_at_once_get_one_version(bench: MlflowBench) -> None:
     run_id = bench.run()
     bench.register(bench.run()).execute({})  # so that both find the model
     got: list[dict[str, Any]] = []
@@ -227,14 +154,14 @@ def test_two_that_register_at_once_get_one_version(bench: Bench) -> None:
     assert len(MlflowHook().ask(list_versions(bench.model, run_id=run_id))) == 1
 
 
-def test_source_outside_the_run_is_refused(bench: Bench) -> None:
+def test_source_outside_the_run_is_refused(bench: MlflowBench) -> None:
     register = bench.register(bench.run())
     register.source = "mlflow-artifacts:/99/someone/elses/model"
     with pytest.raises(MlflowRefusedError, match="Invalid model version source"):
         register.execute({})
 
 
-def test_tags_are_written_and_overwritten(bench: Bench) -> None:
+def test_tags_are_written_and_overwritten(bench: MlflowBench) -> None:
     version = bench.version()
     bench.name("champion", version)
     for tags in ({"a": "1", "b": 2}, {"a": "3"}):
@@ -246,7 +173,7 @@ def test_tags_are_written_and_overwritten(bench: Bench) -> None:
     assert found.tags == {"a": "3", "b": "2"}
 
 
-def test_persons_answer_is_noted_on_the_version(bench: Bench) -> None:
+def test_persons_answer_is_noted_on_the_version(bench: MlflowBench) -> None:
     version = bench.version()
     Approval(bench.model, version, False, "ada", "ada rejected it: Friday").keep()
     found = MlflowHook().ask(find_version(bench.model, version))
@@ -265,7 +192,9 @@ def test_persons_answer_is_noted_on_the_version(bench: Bench) -> None:
         ({"alias": "champion"}, "is champion"),
     ],
 )
-def test_tagging_nothing_fails_for_good(bench: Bench, which: dict[str, str], said: str) -> None:
+def test_tagging_nothing_fails_for_good(
+    bench: MlflowBench, which: dict[str, str], said: str
+) -> None:
     bench.version()
     with pytest.raises(AirflowFailException, match=said):
         MlflowTagVersionOperator(
@@ -278,7 +207,7 @@ def test_version_or_alias_not_both() -> None:
         MlflowTagVersionOperator(task_id="tag", model="m", tags={})
 
 
-def test_better_candidate_becomes_champion_once(bench: Bench) -> None:
+def test_better_candidate_becomes_champion_once(bench: MlflowBench) -> None:
     old, new = bench.version(auc=0.7), bench.version(auc=0.75)
     first = bench.promote(old).execute({})
     assert (first["decision"], first["champion_version"]) == ("promoted", None)
@@ -292,7 +221,7 @@ def test_better_candidate_becomes_champion_once(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("on_refusal", ["return", "skip", "fail"])
-def test_worse_candidate_is_refused_with_the_reason(bench: Bench, on_refusal: str) -> None:
+def test_worse_candidate_is_refused_with_the_reason(bench: MlflowBench, on_refusal: str) -> None:
     old, new = bench.version(auc=0.7), bench.version(auc=0.705)
     bench.promote(old).execute({})
     promote = bench.promote(new, min_gain=0.01, on_refusal=on_refusal)
@@ -308,13 +237,13 @@ def test_worse_candidate_is_refused_with_the_reason(bench: Bench, on_refusal: st
     assert bench.alias("previous") is None
 
 
-def test_first_candidate_must_be_good_enough(bench: Bench) -> None:
+def test_first_candidate_must_be_good_enough(bench: MlflowBench) -> None:
     done = bench.promote(bench.version(auc=0.52), at_least=0.6).execute({})
     assert (done["decision"], done["reason"]) == ("refused", "auc is 0.52, at least 0.6 is asked")
     assert bench.alias("champion") is None
 
 
-def test_error_is_better_when_lower(bench: Bench) -> None:
+def test_error_is_better_when_lower(bench: MlflowBench) -> None:
     old, new = bench.version(auc=0.3), bench.version(auc=0.2)
     bench.promote(old, higher_is_better=False).execute({})
     assert bench.promote(new, higher_is_better=False).execute({})["decision"] == "promoted"
@@ -322,32 +251,32 @@ def test_error_is_better_when_lower(bench: Bench) -> None:
 
 @pytest.mark.parametrize("metrics", [{}, {"auc": float("nan")}])
 def test_candidate_without_a_number_cannot_be_compared(
-    bench: Bench, metrics: dict[str, float]
+    bench: MlflowBench, metrics: dict[str, float]
 ) -> None:
     with pytest.raises(AirflowFailException, match="has no number for auc"):
         bench.promote(bench.version(**metrics)).execute({})
     assert bench.alias("champion") is None
 
 
-def test_candidate_that_does_not_exist_is_told(bench: Bench) -> None:
+def test_candidate_that_does_not_exist_is_told(bench: MlflowBench) -> None:
     with pytest.raises(AirflowFailException, match=r"^there is no version 7 of model"):
         bench.promote("7").execute({})
 
 
-def test_version_is_waited_for(bench: Bench) -> None:
+def test_version_is_waited_for(bench: MlflowBench) -> None:
     sensor = MlflowModelVersionSensor(task_id="wait", model=bench.model, **QUICKLY)
     found = waited(sensor, lambda: bench.version(auc=0.7))
     assert (found["model"], found["version"]) == (bench.model, "1")
     assert sensor.execute({}) == found  # at once, the next time
 
 
-def test_certain_version_is_waited_for(bench: Bench) -> None:
+def test_certain_version_is_waited_for(bench: MlflowBench) -> None:
     bench.version()
     sensor = MlflowModelVersionSensor(task_id="wait", model=bench.model, version="2", **QUICKLY)
     assert waited(sensor, bench.version)["version"] == "2"
 
 
-def test_alias_is_waited_for_until_it_moves(bench: Bench) -> None:
+def test_alias_is_waited_for_until_it_moves(bench: MlflowBench) -> None:
     old, new = bench.version(), bench.version()
     bench.name("champion", old)
     sensor = MlflowAliasSensor(
@@ -357,7 +286,7 @@ def test_alias_is_waited_for_until_it_moves(bench: Bench) -> None:
     assert (found["version"], found["alias"]) == (new, "champion")
 
 
-def test_alias_is_waited_for_until_it_names_the_version(bench: Bench) -> None:
+def test_alias_is_waited_for_until_it_names_the_version(bench: MlflowBench) -> None:
     version = bench.version()
     sensor = MlflowAliasSensor(
         task_id="wait", model=bench.model, alias="champion", version=version, **QUICKLY
@@ -365,7 +294,7 @@ def test_alias_is_waited_for_until_it_names_the_version(bench: Bench) -> None:
     assert waited(sensor, lambda: bench.name("champion", version))["version"] == version
 
 
-def test_metric_of_a_run_is_waited_for(bench: Bench) -> None:
+def test_metric_of_a_run_is_waited_for(bench: MlflowBench) -> None:
     run_id = bench.run(auc=0.5)
     sensor = MlflowMetricSensor(
         task_id="wait", run_id=run_id, metric="auc", at_least="0.7", **QUICKLY
@@ -374,7 +303,7 @@ def test_metric_of_a_run_is_waited_for(bench: Bench) -> None:
     assert found == {"run_id": run_id, "metric": "auc", "value": 0.8}
 
 
-def test_metric_of_a_champion_is_waited_for(bench: Bench) -> None:
+def test_metric_of_a_champion_is_waited_for(bench: MlflowBench) -> None:
     version = bench.version(loss=0.2)
     sensor = MlflowMetricSensor(
         task_id="wait", model=bench.model, alias="champion", metric="loss", at_most=0.3, **QUICKLY
@@ -383,7 +312,7 @@ def test_metric_of_a_champion_is_waited_for(bench: Bench) -> None:
     assert (found["version"], found["value"]) == (version, 0.2)
 
 
-def test_metric_that_stays_too_low_says_what_it_was(bench: Bench) -> None:
+def test_metric_that_stays_too_low_says_what_it_was(bench: MlflowBench) -> None:
     run_id = bench.run(auc=0.5)
     sensor = MlflowMetricSensor(
         task_id="wait", run_id=run_id, metric="auc", at_least=0.7, poke_interval=0.1, timeout=0.5
@@ -392,14 +321,14 @@ def test_metric_that_stays_too_low_says_what_it_was(bench: Bench) -> None:
         waited(sensor, lambda: None)
 
 
-def test_run_that_does_not_exist_is_not_waited_for(bench: Bench) -> None:  # noqa: ARG001
+def test_run_that_does_not_exist_is_not_waited_for(bench: MlflowBench) -> None:  # noqa: ARG001
     sensor = MlflowMetricSensor(task_id="wait", run_id=NEVER, metric="auc", **QUICKLY)
     with pytest.raises(MlflowRefusedError, match=r"forbids `stages` runs/get .* no such thing"):
         sensor.execute({})
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_sensor_that_pokes_looks_again(bench: Bench, mode: str) -> None:
+def test_sensor_that_pokes_looks_again(bench: MlflowBench, mode: str) -> None:
     sensor = MlflowModelVersionSensor(
         task_id="wait", model=bench.model, deferrable=False, mode=mode, **QUICKLY
     )
@@ -419,7 +348,7 @@ def test_sensor_waits_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_trigger_with_a_wrong_password_gives_up_at_once(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: MlflowBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sensor = MlflowModelVersionSensor(task_id="wait", model=bench.model, **QUICKLY)
     connect(monkeypatch, bench.url, password="changed meanwhile")
@@ -450,6 +379,6 @@ def test_metric_needs_one_place_to_look(which: dict[str, str]) -> None:
         MlflowMetricSensor(task_id="wait", metric="auc", **which)
 
 
-def test_name_with_a_quote_is_not_searched_for(bench: Bench) -> None:
+def test_name_with_a_quote_is_not_searched_for(bench: MlflowBench) -> None:
     with pytest.raises(AirflowFailException, match="a name must have no quote in it"):
         MlflowHook().ask(find_alias(f"{bench.model}'s", "champion"))
