@@ -33,7 +33,8 @@ from ml.stages import Stage
 # Up to the gate: what comes after it waits for its decision.
 FUSABLE = tuple(Stage)[: tuple(Stage).index(Stage.ROLL_OUT)]
 OURS = Path(__file__).parents[1] / "projects"
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+LONGEST_NAME = 40
+NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 COLUMN = re.compile(
     r"(?P<type>int|float|str|bool|datetime|date)"
     r"(?: (?P<low>-?\d+)\.\.(?P<high>-?\d+))?(?P<null> or null)?"
@@ -266,11 +267,15 @@ def read_project(name: str, extra: str | None = None) -> Project:
 
 
 def _find(name: str, folders: list[Path]) -> Files:
-    if NAME.fullmatch(name):
-        for folder in folders:
-            for files in Files.candidates(folder, name):
-                if files.yaml.is_file():
-                    return files
+    if not NAME.fullmatch(name):
+        raise BadInputError(
+            f"'{name}' can't be a project's name: it begins with a small letter and goes on with "
+            f"small letters, digits and '_', at most {LONGEST_NAME} in all"
+        )
+    for folder in folders:
+        for files in Files.candidates(folder, name):
+            if files.yaml.is_file():
+                return files
     known = ", ".join(sorted({n for folder in folders for n in _names_in(folder)})) or "none"
     raise BadInputError(
         f"there is no project '{name}' (known: {known}); "
@@ -278,9 +283,24 @@ def _find(name: str, folders: list[Path]) -> Files:
     )
 
 
+class _Once(yaml.SafeLoader):
+    """Reads YAML whose keys are there once; of two, the later would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        """Make a dict of a mapping; YAMLError when a key comes again."""
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else id(key_node)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"'{key}' is there twice, again in line {line}")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def _read_spec(path: Path) -> ProjectSpec:
     try:
-        return ProjectSpec.model_validate(yaml.safe_load(path.read_text()))
+        return ProjectSpec.model_validate(yaml.load(path.read_text(), _Once))  # noqa: S506 - safe
     except yaml.YAMLError as error:
         raise BadInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

@@ -112,8 +112,13 @@ def decide(gate: Gate, measured: Measured, holdout_from: str, rival: Trained | N
         return Decision(False, objection)
     if measured.champion is None or measured.gain is None:
         versus = "there is no champion to compare it with"
-    else:
+    elif measured.gain.value > 0:
         versus = f"better than the champion's {measured.champion.value:.3f} by {measured.gain}"
+    else:
+        versus = (
+            f"against the champion's {measured.champion.value:.3f} the gain is {measured.gain}, "
+            f"surely above {gate.min_gain:g}, which is all that is asked"
+        )
     return Decision(True, f"AUC {measured.candidate} on the holdout; {versus}")
 
 

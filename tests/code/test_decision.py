@@ -38,6 +38,16 @@ def test_a_surely_better_model_is_let_through() -> None:
     assert "better than the champion's 0.700" in decision.reason
 
 
+@pytest.mark.parametrize("gain", [-0.01, 0.0, 0.004])
+def test_only_a_gain_is_called_better(gain: float) -> None:
+    """A gate may allow a loss, for a model that is cheaper for example."""
+    lenient = GATE.model_copy(update={"min_gain": -0.05})
+    measured = replace(BETTER, gain=Interval(gain, gain - 0.01, gain + 0.01))
+    decision = decide(lenient, measured, HOLDOUT_FROM, FAIR)
+    assert decision.deploy
+    assert ("better" in decision.reason) == (gain > 0)
+
+
 REFUSALS = {
     "guessing": (replace(FIRST, candidate=Interval(0.61, 0.59, 0.63)), None, "0.600"),
     "slow": (replace(BETTER, latency_ms=5.1), FAIR, "5.1 ms"),

@@ -140,10 +140,25 @@ def test_projects_are_found_as_folders_and_as_flat_files(tmp_path: Path) -> None
         read_project("broken", str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["../flights", "Flights", "", "a" * 41])
-def test_odd_names_are_no_projects(name: str) -> None:
-    with pytest.raises(BadInputError, match="there is no project"):
+@pytest.mark.parametrize("name", ["../flights", "Churn", "churn-model", "9lives", "", "a" * 41])
+def test_a_name_that_breaks_the_rule_is_told_the_rule(name: str) -> None:
+    with pytest.raises(BadInputError, match=r"begins with a small letter .* at most 40"):
         read_project(name)
+
+
+def test_a_project_that_is_not_there_is_told_of_those_that_are() -> None:
+    with pytest.raises(BadInputError, match=r"no project 'churn' \(known: flights\)"):
+        read_project("churn", "")
+
+
+@pytest.mark.parametrize(
+    ("again", "line"), [("title: other\n", 4), ("gate: {min_gain: 0, min_gain: 1}\n", 4)]
+)
+def test_a_key_that_is_there_twice_is_named(tmp_path: Path, again: str, line: int) -> None:
+    text = "title: t\ntarget: y\ntables: {rows: {columns: {y: bool}}}\n" + again
+    (tmp_path / "one.project.yaml").write_text(text)
+    with pytest.raises(BadInputError, match=f"is there twice, again in line {line}"):
+        read_project("one", str(tmp_path))
 
 
 def test_parquet_is_the_same_bytes_each_time_and_notices_damage() -> None:
