@@ -3,17 +3,16 @@
 import json
 
 from ml.core.fingerprint import code_digest, fingerprint
-from ml.core.job import Job, log
+from ml.core.job import Job
 from ml.core.ledger import Outcome, before, once, read_outputs, upstream
 from ml.core.record import Record, Result
-from ml.registry.aliases import TAG, Alias
+from ml.registry.aliases import TAG
+from ml.registry.decisions import Decided, remember
 from ml.registry.model_registry import ModelRegistry
 from ml.registry.tracking import error_code, registry, upsert, versions_of
 from ml.stages import Stage
 
 SCORES = ("candidate_score", "champion_score", "champion_version", "holdout_rows")
-METRICS = ("candidate_score", "champion_score", "latency_ms")
-DECISION = "decision.json"
 
 
 def run(job: Job) -> Result:
@@ -31,8 +30,8 @@ def run(job: Job) -> Result:
         (text,) = read_outputs(job, Stage.EVALUATE, list(evaluated.outputs.values()))
         with registry(job) as models:
             version = _version(models, job, trained)
-            upsert(lambda: _write_decision(models, job, trained, evaluated, version, text))
-        log.info("version %s is the challenger", version)
+            decided = Decided(job, trained, evaluated, version, json.loads(text))
+            upsert(lambda: remember(models, decided))
         return Outcome(facts=_facts(trained, evaluated, version))
 
     return once(job, Stage.REGISTER, key, work)
@@ -87,34 +86,3 @@ def _version_tags(trained: Record) -> dict[str, str]:
         "format_reason": trained.facts["format_reason"],
     }
     return {f"{TAG}{name}": str(value) for name, value in tags.items()}
-
-
-def _write_decision(
-    models: ModelRegistry,
-    job: Job,
-    trained: Record,
-    evaluated: Record,
-    version: str,
-    text: bytes,
-) -> None:
-    run_id = str(trained.facts["run_id"])
-    for name in ("decision", "reason", "rival"):
-        value = str(evaluated.facts[name])
-        models.set_model_version_tag(job.project, version, f"{TAG}{name}", value)
-        models.set_tag(run_id, f"{TAG}{name}", value)
-    models.set_tag(run_id, f"{TAG}record", str(job.upstream))
-    for name in METRICS:
-        if evaluated.facts[name] is not None:
-            models.log_metric(run_id, name, float(evaluated.facts[name]))
-    decision = json.loads(text) | {"version": version, "train": _origin(trained)}
-    models.log_dict(run_id, decision, DECISION)
-    models.set_registered_model_alias(job.project, Alias.CHALLENGER, version)
-
-
-def _origin(trained: Record) -> dict[str, str]:
-    return {
-        "as_of": str(trained.as_of),
-        "fingerprint": trained.fingerprint,
-        "sha256": str(trained.facts["sha256"]),
-        "train_until": str(trained.facts["train_until"]),
-    }

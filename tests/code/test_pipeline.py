@@ -198,6 +198,41 @@ def test_a_day_from_before_the_champion_is_no_fair_comparison(workshop: Workshop
     assert "no fair comparison" in refused.tags["slipway.reason"]
 
 
+def test_what_was_decided_once_stays_and_a_later_comparison_is_kept_beside_it(
+    workshop: Workshop,
+) -> None:
+    """Day one again, after day two has a champion of its own: it is compared, and refused, anew."""
+    workshop.land_window(days=9)
+    first, second = AS_OF - timedelta(days=1), AS_OF
+    file = workshop.project / "model.py"
+    good = file.read_text()
+    weak = good.replace("SimpleImputer(),", "SimpleImputer(), SelectKBest(k=1),").replace(
+        "    from sklearn.impute",
+        "    from sklearn.feature_selection import SelectKBest\n    from sklearn.impute",
+    )
+    file.write_text(weak)
+    assert workshop.run(as_of=first).returncode == 0
+    (before,) = versions(workshop)
+    file.write_text(good)
+    assert workshop.run(as_of=second).returncode == 0
+    file.write_text(weak)
+    for _ in range(2):
+        again = workshop.run(as_of=first)
+        assert again.returncode == 0, again.stderr
+    after, newest = versions(workshop)
+    assert [before.tags["slipway.decision"], newest.tags["slipway.decision"]] == ["deploy"] * 2
+    assert after.tags == before.tags
+    aliases = client(workshop).get_registered_model(PROJECT).aliases
+    assert (aliases["challenger"], aliases["champion"]) == (newest.version, newest.version)
+    (kept,) = comparisons(workshop, after)
+    assert json.loads(client_file(workshop, str(after.run_id), kept))["decision"] == "refuse"
+
+
+def comparisons(workshop: Workshop, version: ModelVersion) -> list[str]:
+    found = client(workshop).list_artifacts(str(version.run_id), "comparisons")
+    return [file.path for file in found]
+
+
 def test_labels_without_meaning_are_refused_with_the_reason_in_mlflow(workshop: Workshop) -> None:
     file = workshop.project / "model.py"
     shuffled = '(pl.col("hours") > 24).shuffle(seed=1)'
@@ -228,15 +263,26 @@ def test_two_workers_at_once_publish_one_of_each(workshop: Workshop) -> None:
     record = ""
     with ThreadPoolExecutor(2) as pool:
         for stage in ALL[:-1]:
-            pair = [pool.submit(step, workshop, stage, record) for _ in range(2)]
-            assert [p.result().returncode for p in pair] == [0, 0], [p.result() for p in pair]
-            record = workshop.result()["record"]
+            pair = [pool.submit(told_apart, workshop, stage, record, n) for n in range(2)]
+            told = [one.result() for one in pair]
+            assert told[0] == told[1]
+            record = told[0]
     for stage in ALL[:-1]:
         assert len(records(workshop, stage)) == 1, stage
     assert len(versions(workshop)) == 1
     experiment = client(workshop).get_experiment_by_name(PROJECT)
     assert experiment is not None
     assert len(client(workshop).search_runs([experiment.experiment_id])) == 1
+
+
+def told_apart(workshop: Workshop, stage: str, upstream: str, worker: int) -> str:
+    """Do a stage as one of several workers, each with its own place for a result, as pods have."""
+    result = workshop.folder / f"result-{worker}.json"
+    after = ("--upstream", upstream) if upstream else ()
+    day = ("--project", PROJECT, "--as-of", str(AS_OF))
+    done = workshop.ml(stage, *day, *after, SLIPWAY_RESULT_PATH=str(result))
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(result.read_text())["record"])
 
 
 def step(
