@@ -18,10 +18,7 @@ def copy_missing(source: Path, target: Path, present: set[str]) -> None:
 
     As files: a stream of tarfile's own takes five times as long.
     """
-    with (
-        tarfile.open(source, "r:") as old,
-        tarfile.open(target, "w:", copybufsize=BUFFER) as new,
-    ):
+    with tarfile.TarFile(source) as old, tarfile.TarFile(target, "w", copybufsize=BUFFER) as new:
         for member in old:
             if member.name.startswith(BLOBS) and member.name[len(BLOBS) :] in present:
                 continue
