@@ -80,7 +80,7 @@ def logged(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run that is there, made by MLflow's own client."""
     for name, value in LOGIN.items():
         monkeypatch.setenv(name, value)
-    client = MlflowClient(server)
+    client = MlflowClient(server, registry_uri=server)
     return str(client.create_run(client.create_experiment(str(uuid4()))).info.run_id)
 
 
@@ -113,7 +113,7 @@ def test_asked_over_rest_the_registry_does_what_mlflows_client_does(
     assert [one.version for one in asked.search_model_versions(f"name = '{model}'")] == ["1"]
     for name, value in LOGIN.items():
         monkeypatch.setenv(name, value)
-    client = MlflowClient(server)
+    client = MlflowClient(server, registry_uri=server)
     version = client.get_model_version(model, "1")
     assert version.tags == asked.get_model_version(model, "1").tags == {"a": "1", "b": "ünï"}
     assert (version.description, version.run_id) == ("said", logged)
