@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -164,6 +165,7 @@ class ProjectSpec(Strict):
 
     title: str
     owner: str = "data-science"
+    timezone: str = Field(default="UTC", description="whose clocks times with a zone are read on")
     target: str
     days: Days = Field(default_factory=Days)
     gate: Gate = Field(default_factory=Gate)
@@ -174,6 +176,14 @@ class ProjectSpec(Strict):
         default_factory=list, description="groups of neighbouring stages that share one pod"
     )
     tables: dict[str, Table] = Field(min_length=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"'{name}' is no time zone, such as Europe/Madrid or UTC") from None
 
     @field_validator("fuse")
     @classmethod

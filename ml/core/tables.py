@@ -1,6 +1,8 @@
 """Parquet in and out of memory, with errors that name the file."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import polars as pl
 
@@ -18,10 +20,22 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
 
 def from_parquet(content: bytes, name: str) -> pl.DataFrame:
     """Read a table; BadInputError naming `name` when the bytes are not whole Parquet."""
+    with _readable(content, name):
+        return pl.read_parquet(io.BytesIO(content))
+
+
+def count_rows(content: bytes, name: str) -> int:
+    """Return how many rows a table has, from its last bytes; BadInputError as `from_parquet`."""
+    with _readable(content, name):
+        return int(pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item())
+
+
+@contextmanager
+def _readable(content: bytes, name: str) -> Iterator[None]:
     if content[:4] != PARQUET_MAGIC or content[-4:] != PARQUET_MAGIC:
         raise BadInputError(f"{name} is cut short or is not Parquet ({len(content)} bytes)")
     try:
-        return pl.read_parquet(io.BytesIO(content))
+        yield
     except pl.exceptions.PolarsError as error:
         first_line = str(error).splitlines()[0]
         raise BadInputError(f"{name} is not readable Parquet: {first_line}") from error

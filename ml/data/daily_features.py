@@ -16,6 +16,7 @@ from ml.core.ledger import publish, read_outputs
 from ml.core.project import Project, load_code
 from ml.core.record import Output
 from ml.core.tables import from_parquet, to_parquet
+from ml.data.declared import as_declared
 from ml.stages import Stage
 
 ID = "id"
@@ -114,7 +115,10 @@ def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
     """
     wanted: dict[str, pl.DataType] = {}
     for column, dtype in frame.schema.items():
-        if column in (ID, target) or dtype == pl.Boolean:
+        if column == target or dtype == pl.Boolean:
+            continue
+        if column == ID:
+            wanted[column] = pl.String()
             continue
         if dtype.is_integer():
             wanted[column] = pl.Int64()
@@ -133,6 +137,8 @@ def recipe_of(project: Project) -> str:
         versions=versions("polars"),
         target=spec.target,
         known_later=spec.known_later,
+        tables={name: table.model_dump() for name, table in spec.tables.items()},
+        timezone=spec.timezone,
     )
 
 
@@ -157,8 +163,14 @@ def build_days(job: Job, project: Project, days: list[Day]) -> dict[str, Output]
 
 def _build_one(job: Job, project: Project, features: Features, day: Day) -> Output:
     contents = read_outputs(job, Stage.INGEST, list(day.tables.values()))
-    names = zip(day.tables, contents, strict=True)
-    tables = {t: from_parquet(content, f"table '{t}' of {day.day}") for t, content in names}
+    named = zip(day.tables, contents, strict=True)
+    tables = {table: _read(project, day, table, content) for table, content in named}
     frame = build(project, features, tables)
     folder = day.note.rsplit("/", 1)[0]
     return publish(job.stores.data, folder, "features.parquet", to_parquet(frame), frame.height)
+
+
+def _read(project: Project, day: Day, table: str, content: bytes) -> pl.DataFrame:
+    name = f"table '{table}' of {day.day}"
+    frame = from_parquet(content, name)
+    return as_declared(project.spec.tables[table], frame, project.spec.timezone, name)

@@ -68,12 +68,18 @@ def read_manifest(store: Store, project: str, day: date) -> Manifest | None:
     """Read a partition's manifest; None when the partition is not there (yet)."""
     path = f"{partition(project, day)}/{MANIFEST}"
     try:
-        return Manifest.model_validate_json(store.read(path))
+        found = Manifest.model_validate_json(store.read(path))
     except FileNotFoundError:
         return None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadInputError(f"{store.uri(path)} is not a manifest: {first['msg']}") from error
+    if (found.project, found.day) != (project, day):
+        raise BadInputError(
+            f"{store.uri(path)} describes {found.day} of {found.project}: a partition that was "
+            f"copied from there is not one of {day}; land {day} of {project} itself"
+        )
+    return found
 
 
 def land(job: Job, first: date, *, replace: bool = False) -> Landed:

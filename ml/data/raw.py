@@ -83,8 +83,21 @@ def keep(job: Job, files: list[File], kept: Mapping[str, int | None]) -> None:
     log.info("%d of %d files are new", len(new), len(files))
     with ThreadPoolExecutor(READERS) as pool:
         # All are checked before any is copied, so a bad file leaves nothing behind.
-        list(pool.map(lambda file: _checked(job, file), new.values()))
+        list(pool.map(lambda file: _counted(job, file), new.values()))
         list(pool.map(lambda f: job.stores.data.create(f.copy, _checked(job, f)), new.values()))
+
+
+def _counted(job: Job, file: File) -> None:
+    """Insist that a file holds the rows its manifest says: 0 would drop them without a word."""
+    from ml.core.tables import count_rows  # loads polars, which only new files need
+
+    uri = job.stores.landing.uri(file.source)
+    rows = count_rows(_checked(job, file), uri)
+    if rows != file.landed.rows:
+        raise BadInputError(
+            f"{uri} has {rows} rows but its manifest says {file.landed.rows}: land it again: "
+            f"{land_command(job.project, file.day, file.day)} --replace"
+        )
 
 
 def _checked(job: Job, file: File) -> bytes:

@@ -13,16 +13,9 @@ import polars as pl
 
 from ml.core.errors import BadInputError
 from ml.core.project import ColumnRule, ColumnType, Table
+from ml.data.declared import TYPES
 
 TWICE = "the key is there more than once"
-TYPES: dict[ColumnType, pl.DataType] = {
-    ColumnType.INT: pl.Int64(),
-    ColumnType.FLOAT: pl.Float64(),
-    ColumnType.STR: pl.String(),
-    ColumnType.BOOL: pl.Boolean(),
-    ColumnType.DATETIME: pl.Datetime("us"),
-    ColumnType.DATE: pl.Date(),
-}
 _REASON = "__reason__"
 # What may be wrong with a row, and the mask of the rows with which it is.
 Fault: TypeAlias = tuple[str, pl.Expr | pl.Series]
@@ -108,7 +101,9 @@ def _is(dtype: pl.DataType, kind: ColumnType) -> bool:
 
 def _faults(landed: pl.Series, typed: pl.Series, rule: ColumnRule) -> Iterator[Fault]:
     if not rule.nullable:
-        yield f"{landed.name} is missing", landed.is_null()
+        # What is not a number is missing, as it is to the rules that training keeps.
+        missing = landed.fill_nan(None) if landed.dtype.is_float() else landed
+        yield f"{landed.name} is missing", missing.is_null()
     if typed is not landed:
         yield f"{landed.name} is not {rule.type}", typed.is_null() & landed.is_not_null()
     if rule.low is not None and rule.high is not None:
