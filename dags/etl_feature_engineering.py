@@ -23,7 +23,7 @@ from datetime import timedelta
 
 from adapter.deadlines import late_after
 from adapter.graph import RETRIES, Pipeline
-from adapter.schedule.features import FEATURES
+from adapter.schedule.features import ANNOUNCED
 from adapter.schedule.project_facts import days_of, project_params
 from adapter.schedule.run_days import ONE_DAY
 from airflow.sdk import DAG, CronDataIntervalTimetable
@@ -46,6 +46,6 @@ with DAG(
     waiting = pipeline.wait_for_partition(timeout=timedelta(hours=12))
     ingest = pipeline.stage("ingest", as_of=ONE_DAY)
     pipeline.stage("validate")
-    pipeline.stage("build_features", outlets=[FEATURES])
+    pipeline.stage("build_features", **ANNOUNCED)
 
     waiting >> ingest

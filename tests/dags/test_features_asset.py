@@ -262,6 +262,17 @@ def test_days_of_the_past_can_be_run(bench: Bench, dag_id: str) -> None:
     assert set(made) == {first + timedelta(days=n) for n in range(3)}
 
 
+def test_features_are_told_of_one_after_the_other() -> None:
+    """Of two first events at the same moment Airflow takes one, and sets the other task to failed.
+
+    Seen on a cluster as a unique violation of `asset_alias_asset` when two runs of a backfill ended
+    together.
+    """
+    telling = [task for task in load_dag("etl_feature_engineering").tasks if task.outlets]
+    assert [task.task_id for task in telling] == ["build_features"]
+    assert all(task.max_active_tis_per_dag == 1 for task in telling)
+
+
 def test_the_clock_starts_no_training(bench: Bench) -> None:
     del bench
     from airflow.models.dag import DagModel

@@ -12,6 +12,15 @@ FEATURES = AssetAlias("features")
 """The outlet of a task that builds features; which project's, only its run knows."""
 
 
+ANNOUNCED: dict[str, Any] = {
+    "outlets": [FEATURES],
+    # One at a time: where two tell of a project's first features at the same moment, both add the
+    # asset to the alias, and Airflow 3.3 sets the second task to failed though its work is done.
+    "max_active_tis_per_dag": 1,
+}
+"""What a task is given that tells of the features it has built."""
+
+
 def features_of(project: str) -> Asset:
     """Return the asset that has an event for every day of a project's features."""
     # Not `s3://`: to look that over, Airflow loads boto3 each time a DAG file is parsed.
