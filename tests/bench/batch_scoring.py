@@ -23,7 +23,8 @@ from pathlib import Path
 from k8s.access import AccessError, airflow
 from k8s.demo import Clock, land
 from k8s.stage_pod import Ending, create, ending_of, manifest
-from tests.e2e.release import add_projects, finished_run, remove_objects, train_when_known
+from tests.e2e.release import add_projects, remove_objects
+from tests.e2e.runs import TRAINING, Run, wait_until_known
 
 PROJECT = "flights_year"
 FIRST, LAST, TRAINED = date(2013, 1, 1), date(2013, 12, 30), date(2013, 3, 1)
@@ -69,9 +70,10 @@ def prepare(clock: Clock, first: date, last: date) -> None:
         add_projects(Path(folder))
     land(clock, PROJECT, str(first), str(last))
     with airflow() as client:
-        run_id = train_when_known(client, PROJECT, str(TRAINED), "bench")
-        if finished_run(client, run_id, STAGE_TIMEOUT_S) != "success":
-            raise AccessError(f"the training run {run_id} failed; `make ui` shows why")
+        wait_until_known(client, PROJECT, [TRAINING])
+        run = Run.start(client, TRAINING, str(TRAINED), PROJECT)
+        if run.finished(STAGE_TIMEOUT_S) != "success":
+            raise AccessError(f"the training run {run.run_id} failed; `make ui` shows why")
     clock.say("building the features of every day")
     done = stage("ingest", last, "--days", str((last - first).days + 1))
     for verb in ("validate", "build_features"):

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from k8s.access import AccessError, Airflow, airflow
-from k8s.demo import AS_OF, DAG_ID, Clock, land
-from tests.e2e.any_dag import Run
-from tests.e2e.release import add_projects, finished_run, pods, train, train_when_known
+from k8s.demo import AS_OF, Clock, land
+from tests.e2e.release import add_projects
+from tests.e2e.runs import TRAINING, Run, wait_until_known
 
 WAYS = {"flights": "a pod for every stage", "flights_fused": "stages of a kind in one pod"}
 
@@ -36,11 +36,10 @@ class Timing:
 
 def timing(client: Airflow, project: str, day: str) -> Timing:
     """Run the training once and measure it; raises AccessError when it does not end well."""
-    run = Run(client, DAG_ID, train(client, project, day, "bench"))
-    if finished_run(client, run.run_id, 1200) != "success":
+    run = Run.start(client, TRAINING, day, project)
+    if run.finished(1200) != "success":
         raise AccessError(f"run {run.run_id} failed: {run.states}")
-    count = len(pods(f"slipway.dev/project={project},slipway.dev/run={run.run_id}"))
-    return Timing(WAYS[project], round(run.seconds, 1), count)
+    return Timing(WAYS[project], round(run.seconds, 1), run.pods_by_stage().total())
 
 
 def measure(day: str) -> list[Timing]:
@@ -51,7 +50,8 @@ def measure(day: str) -> list[Timing]:
     land(clock, "flights_fused")
     with airflow() as client:
         for project in WAYS:
-            finished_run(client, train_when_known(client, project, day, "warm"), 1200)
+            wait_until_known(client, project, [TRAINING])
+            Run.start(client, TRAINING, day, project).finished(1200)
         return [timing(client, project, day) for project in (*WAYS, *WAYS)]
 
 

@@ -16,7 +16,7 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 CALLERS = 4
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 
 
 class Callers:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+REPO = Path(__file__).parents[2]
 IMAGE = "slipway/probe:bookworm"
 BASE_IMAGE = "debian:bookworm-slim"
 PORT = 8080
@@ -22,6 +24,7 @@ SERVER = (
 
 def load_image(cluster: str) -> None:
     """Put the probe's image on every node of the cluster."""
+    subprocess.run([REPO / "k8s/engine/base-image"], check=True)
     subprocess.run(["docker", "tag", BASE_IMAGE, IMAGE], check=True)
     subprocess.run(
         ["kind", "load", "docker-image", "--quiet", "--name", cluster, IMAGE], check=True

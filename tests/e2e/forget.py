@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from k8s.access import Airflow, airflow, kubectl, mlflow
-from tests.e2e.release import object_store, remove_objects
+from k8s.access import Airflow, kubectl
+from tests.e2e.connections import airflow, mlflow, object_store
+from tests.e2e.release import remove_objects
 
 ENDED = ("success", "failed")
 BUCKETS = ("models", "data")
@@ -21,16 +22,14 @@ AT_ONCE = 100
 def forget_projects(projects: Iterable[str]) -> None:
     """Forget those of the projects that have done anything; first their runs, which might go on."""
     names = set(projects)
-    with airflow() as client:
-        forget_runs(client, names)
+    forget_runs(airflow(), names)
     for project in sorted(with_records() & names):
         forget_models(project)
 
 
 def with_records() -> set[str]:
     """Return the projects of which the release has any record."""
-    with object_store() as client:
-        found = client.list_objects_v2(Bucket="data", Delimiter="/")
+    found = object_store().list_objects_v2(Bucket="data", Delimiter="/")
     return {entry["Prefix"].rstrip("/") for entry in found.get("CommonPrefixes", [])}
 
 
@@ -40,9 +39,8 @@ def forget_models(project: str) -> None:
     kubectl("delete", "deployment,service,pdb,pod", "-l", label, "--wait=false")
     lease = f"slipway-roll-out-{project.replace('_', '-')}"
     kubectl("delete", "lease", lease, "--ignore-not-found")
-    with mlflow() as client:
-        url = "/api/2.0/mlflow/registered-models/delete"
-        answer = client.request("DELETE", url, json={"name": project})
+    url = "/api/2.0/mlflow/registered-models/delete"
+    answer = mlflow().request("DELETE", url, json={"name": project})
     assert answer.status_code in (200, 404), answer.text
     for bucket in BUCKETS:
         remove_objects(bucket, f"{project}/")

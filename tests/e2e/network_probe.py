@@ -7,6 +7,7 @@ NetworkPolicies treat it as one. It is never ready, so no Service sends it anyth
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from typing import Any
 from k8s.access import kubectl, kubectl_json
 
 PROBES = "slipway.dev/probe=connectivity"
-TRIES = 4
+TRIES = 3
 TIMEOUT_S = 3
-# Few at once: on a small machine many starting pods would make an open path look closed.
-AT_ONCE = 7
+START_S = 15
+"""What all pods together need to start: those that probe meanwhile would find open paths closed."""
 
 # Tries each target a few times, as a policy takes a moment to reach a new pod; all targets at once.
 _SCRIPT = f"""
+until [ "$(date +%s)" -ge "$BEGIN" ]; do sleep 0.5; done
 reach() {{
   for _ in $(seq {TRIES}); do
     if timeout {TIMEOUT_S} bash -c "</dev/tcp/$2/$3" 2>/dev/null; then echo "$1"; return; fi
@@ -68,7 +70,10 @@ def _container(image: str, targets: Mapping[str, str]) -> dict[str, Any]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["bash", "-c", _SCRIPT],
-        "env": [{"name": "TARGETS", "value": _lines(targets)}],
+        "env": [
+            {"name": "TARGETS", "value": _lines(targets)},
+            {"name": "BEGIN", "value": str(int(time.time()) + START_S)},
+        ],
         "readinessProbe": {"exec": {"command": ["false"]}},
         "resources": {
             "requests": {"cpu": "10m", "memory": "16Mi"},
@@ -104,25 +109,25 @@ def _remove() -> None:
 
 
 def reached_by(pods: list[dict[str, Any]]) -> dict[str, set[str]]:
-    """Run the probes, a few at a time; row -> names of the targets it reached."""
-    found: dict[str, set[str]] = {}
-    for start in range(0, len(pods), AT_ONCE):
-        with running(pods[start : start + AT_ONCE]):
-            found |= reached()
-    return found
+    """Run the probes; row -> names of the targets it reached."""
+    with running(pods):
+        finished(len(pods))
+        said = kubectl("logs", "-l", PROBES, "--prefix", "--tail=-1", "--max-log-requests=50")
+    found: dict[str, set[str]] = {pod["metadata"]["name"]: set() for pod in pods}
+    for name, target in re.findall(r"^\[pod/(\S+)/probe\] (\S+)$", said, re.MULTILINE):
+        found[name].add(target)
+    return {name.removeprefix("probe-"): targets for name, targets in found.items()}
 
 
-def reached(timeout_s: float = 180) -> dict[str, set[str]]:
-    """Wait for every probe to finish; row -> names of the targets it reached."""
+def finished(count: int, timeout_s: float = 180) -> None:
+    """Wait for every probe to finish."""
     deadline = time.monotonic() + timeout_s
+    phases: list[str] = []
     while time.monotonic() < deadline:
-        pods = kubectl_json("get", "pods", "-l", PROBES)["items"]
-        phases = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in pods}
-        if set(phases.values()) == {"Succeeded"}:
-            return {
-                name.removeprefix("probe-"): set(kubectl("logs", name).split()) for name in phases
-            }
-        failed = [pod["status"] for pod in pods if pod["status"]["phase"] == "Failed"]
-        assert not failed, failed
-        time.sleep(1)
+        statuses = [pod["status"] for pod in kubectl_json("get", "pods", "-l", PROBES)["items"]]
+        phases = [status["phase"] for status in statuses]
+        if phases == ["Succeeded"] * count:
+            return
+        assert "Failed" not in phases, statuses
+        time.sleep(2)
     raise AssertionError(f"probes did not finish in {timeout_s:.0f} s: {phases}")

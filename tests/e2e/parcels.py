@@ -13,19 +13,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from k8s.access import kubectl, kubectl_json, login, port_forward
+from k8s.access import kubectl, kubectl_json
 from k8s.stage_pod import Ending, create, ending_of, manifest
 from ml.core.record import Record
 from ml.serving.manifest import ArtifactManifest
 from ml.stages import Stage
 from tests.code.small_model import publish
+from tests.e2e.connections import mlflow, object_store
 from tests.e2e.forget import forget_models
-from tests.e2e.release import object_store
+from tests.e2e.release import version_answering, wait_until
 
 AS_OF = date(2013, 3, 1)
 TIMEOUT_S = 420
+SETTLES_S = 5
+"""As long as a server that is being replaced goes on answering."""
 
 
 @dataclass
@@ -56,12 +57,12 @@ class Parcels:
         return version
 
     def _create_version(self, source: str) -> str:
-        with mlflow() as client:
-            client.post("/api/2.0/mlflow/registered-models/create", json={"name": self.project})
-            answer = client.post(
-                "/api/2.0/mlflow/model-versions/create",
-                json={"name": self.project, "source": source},
-            )
+        client = mlflow("stages")  # who owns what it registers
+        client.post("/api/2.0/mlflow/registered-models/create", json={"name": self.project})
+        answer = client.post(
+            "/api/2.0/mlflow/model-versions/create",
+            json={"name": self.project, "source": source},
+        )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model_version"]["version"])
 
@@ -114,26 +115,20 @@ class Parcels:
 
     def aliases(self) -> dict[str, str]:
         """Which version has which name."""
-        with mlflow() as client:
-            found = client.get(
-                "/api/2.0/mlflow/registered-models/get", params={"name": self.project}
-            ).json()["registered_model"]
+        path, query = "/api/2.0/mlflow/registered-models/get", {"name": self.project}
+        found = mlflow().get(path, params=query).json()["registered_model"]
         return {entry["alias"]: entry["version"] for entry in found.get("aliases", [])}
 
     def tags(self, version: str) -> dict[str, str]:
         """The tags of a version."""
-        with mlflow() as client:
-            found = client.get(
-                "/api/2.0/mlflow/model-versions/get",
-                params={"name": self.project, "version": version},
-            ).json()["model_version"]
+        query = {"name": self.project, "version": version}
+        answer = mlflow().get("/api/2.0/mlflow/model-versions/get", params=query)
+        found = answer.json()["model_version"]
         return {tag["key"]: tag["value"] for tag in found.get("tags", [])}
 
     def answering(self) -> str:
         """The version that the Service answers with, asked from outside the cluster."""
-        with port_forward(self.project, 8080) as url:
-            reply = httpx.get(f"{url}/v2/health/ready", timeout=10)
-        return reply.headers["x-model-version"]
+        return version_answering(self.project)
 
     def objects(self, kind: str) -> dict[str, dict[str, Any]]:
         """The project's objects of a kind, by name."""
@@ -165,18 +160,18 @@ class Callers:
 
     def seen_after(self, count: int) -> dict[str, Any]:
         """Wait until more than `count` requests were answered; return the report."""
-        limit = time.monotonic() + TIMEOUT_S
-        while time.monotonic() < limit:
-            report = self.report()
-            if sum(report.get("versions", {}).values()) > count:
-                return report
-            time.sleep(1)
-        raise AssertionError(f"the callers got no answer: {kubectl('logs', self.pod, '--tail=5')}")
+
+        def report() -> dict[str, Any] | None:
+            found = self.report()
+            return found if sum(found.get("versions", {}).values()) > count else None
+
+        return wait_until("answers to the callers", report, TIMEOUT_S)
 
     def settled(self) -> dict[str, Any]:
         """A report some seconds from now, when what has just been done has had its effect."""
-        time.sleep(8)
-        return self.report()
+        before = sum(self.report()["versions"].values())
+        time.sleep(SETTLES_S)
+        return self.seen_after(before)
 
 
 def started(name: str) -> None:
@@ -184,17 +179,6 @@ def started(name: str) -> None:
     kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s", timeout=130)
 
 
-@contextmanager
-def mlflow() -> Iterator[httpx.Client]:
-    """A client of MLflow as the stages' own user, who owns what it registers."""
-    user = login("slipway-mlflow-stages")
-    with port_forward("slipway-mlflow", 5000) as url:
-        auth = (user.username, user.password)
-        with httpx.Client(base_url=url, auth=auth, timeout=60) as client:
-            yield client
-
-
 def put(bucket: str, key: str, content: bytes) -> None:
     """Write an object."""
-    with object_store() as client:
-        client.put_object(Bucket=bucket, Key=key, Body=content)
+    object_store().put_object(Bucket=bucket, Key=key, Body=content)

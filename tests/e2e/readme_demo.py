@@ -6,16 +6,17 @@ import subprocess
 from dataclasses import dataclass
 
 from k8s.demo import AS_OF
-from tests.e2e.release import REPO, alias, records, running_pods, versions
+from tests.e2e.release import REPO, alias, records, release_secrets, running_pods, versions
 
 PROJECT = "flights"
 
 
 @dataclass(frozen=True)
 class Release:
-    """What of a release a demo may change: its pods, the versions, the records, the champion."""
+    """What of a release a demo may change: pods, Secrets, versions, records, the champion."""
 
     pods: dict[str, tuple[str, int]]
+    secrets: dict[str, dict[str, str]]
     versions: list[str]
     datasets: list[str]
     champion: str | None
@@ -25,6 +26,7 @@ class Release:
         """Return how the release is."""
         return cls(
             pods=running_pods(),
+            secrets=release_secrets(),
             versions=[version["version"] for version in versions(PROJECT)],
             datasets=records(PROJECT, "split", AS_OF),
             champion=alias(PROJECT, "champion"),

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
+import httpx
 import yaml
 
-from k8s.access import (
-    NAMESPACE,
-    Airflow,
-    kubectl,
-    kubectl_json,
-    mlflow,
-    port_forward,
-    secret,
-)
-from k8s.demo import DAG_ID
+from k8s import access
+from k8s.access import kubectl, kubectl_json, port_forward
+from tests.e2e.connections import mlflow, object_store
 
 REPO = Path(__file__).parents[2]
+CHART = REPO / "charts" / "slipway"
 PROJECTS = REPO / "tests" / "projects"
+COMMON = "parcels"
+"""The project that lends the others in its folder the files they do not have of their own."""
+RELEASE_SECRETS = "app.kubernetes.io/managed-by=Helm"
 T = TypeVar("T")
 DELETED_AT_ONCE = 1000
 """As many objects as one request to S3 may remove."""
@@ -44,80 +39,18 @@ def wait_until(
     raise AssertionError(f"waited {timeout_s:.0f} s in vain for {what}")
 
 
-def run_state(client: Airflow, run_id: str) -> str:
-    return str(client.get(f"/dags/{DAG_ID}/dagRuns/{run_id}")["state"])
-
-
-def finished_run(client: Airflow, run_id: str, timeout_s: float = 420) -> str:
-    """Wait for the run to finish and return its state."""
-
-    def state() -> str | None:
-        found = run_state(client, run_id)
-        return found if found in ("success", "failed") else None
-
-    return wait_until(f"run {run_id} to finish", state, timeout_s)
-
-
-def train(client: Airflow, project: str, day: str, why: str) -> str:
-    """Start a run of the day beside any other run of it, and return its id, new each time."""
-    client.unpause(DAG_ID)
-    run_id = f"{why}__{day}__{time.time():.0f}"
-    client.trigger(DAG_ID, run_id, None, {"project": project, "as_of": day})
-    return run_id
-
-
-def train_when_known(client: Airflow, project: str, day: str, why: str = "known") -> str:
-    """Start a run as soon as the DAG's form offers the project."""
-    wait_until(
-        f"the DAG to know {project}",
-        lambda: (
-            project
-            in client.get(f"/dags/{DAG_ID}/details")["params"]["project"]["schema"].get("enum", [])
-        ),
-        240,
-    )
-    return train(client, project, day, why)
-
-
-def result(client: Airflow, run_id: str, task_id: str) -> dict[str, Any]:
-    """Return what a stage handed over."""
-    entry = client.get(
-        f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-    )
-    value = entry["value"]
-    parsed: dict[str, Any] = json.loads(value) if isinstance(value, str) else value
-    return parsed
-
-
-def states(client: Airflow, run_id: str) -> dict[str, str]:
-    """Return each task's state."""
-    return {task["task_id"]: task["state"] for task in client.task_instances(DAG_ID, run_id)}
-
-
-def log_of(client: Airflow, run_id: str, task_id: str) -> str:
-    """Return the last try's log, as the UI would show it."""
-    path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/{task_id}"
-    tries = client.get(path)["try_number"]
-    return json.dumps(client.get(f"{path}/logs/{tries}", full_content="true")["content"])
-
-
 def versions(project: str) -> list[dict[str, Any]]:
     """Return the project's registered versions, oldest first."""
-    with mlflow() as client:
-        answer = client.get(
-            "/api/2.0/mlflow/model-versions/search", params={"filter": f"name='{project}'"}
-        )
-        answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json().get("model_versions", [])
+    path, query = "/api/2.0/mlflow/model-versions/search", {"filter": f"name='{project}'"}
+    answer = mlflow().get(path, params=query).raise_for_status().json()
+    found: list[dict[str, Any]] = answer.get("model_versions", [])
     return sorted(found, key=lambda version: int(version["version"]))
 
 
 def alias(project: str, name: str) -> str | None:
     """Return the version that an alias names, or None."""
-    with mlflow() as client:
-        answer = client.get(
-            "/api/2.0/mlflow/registered-models/alias", params={"name": project, "alias": name}
-        )
+    query = {"name": project, "alias": name}
+    answer = mlflow().get("/api/2.0/mlflow/registered-models/alias", params=query)
     return str(answer.json()["model_version"]["version"]) if answer.status_code == 200 else None
 
 
@@ -126,34 +59,18 @@ def tags(version: dict[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in version.get("tags", [])}
 
 
-@contextmanager
-def object_store(user: str = "root") -> Iterator[Any]:
-    """An S3 client of the release's object store, as its root user or as another."""
-    held = secret(f"slipway-object-store-{user}")
-    with port_forward("slipway-minio", 9000) as url:
-        yield boto3.client(
-            "s3",
-            endpoint_url=url,
-            aws_access_key_id=held["access-key"],
-            aws_secret_access_key=held["secret-key"],
-            region_name="us-east-1",
-        )
-
-
 def keys(bucket: str, prefix: str) -> list[str]:
     """Return the object keys under a prefix."""
-    with object_store() as client:
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+    pages = object_store().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
 def remove_objects(bucket: str, prefix: str) -> None:
     """Remove every object under a prefix."""
     found = keys(bucket, prefix)
-    with object_store() as client:
-        for start in range(0, len(found), DELETED_AT_ONCE):
-            batch = [{"Key": key} for key in found[start : start + DELETED_AT_ONCE]]
-            client.delete_objects(Bucket=bucket, Delete={"Objects": batch})
+    for start in range(0, len(found), DELETED_AT_ONCE):
+        batch = [{"Key": key} for key in found[start : start + DELETED_AT_ONCE]]
+        object_store().delete_objects(Bucket=bucket, Delete={"Objects": batch})
 
 
 def records(project: str, stage: str, day: str) -> list[str]:
@@ -188,40 +105,48 @@ def running_pods() -> dict[str, tuple[str, int]]:
     }
 
 
-def stage_pods(project: str, stage: str, run_id: str | None = None) -> list[dict[str, Any]]:
-    """Return the pods of a project's stage, of one run or of all."""
-    found = pods(f"slipway.dev/project={project},slipway.dev/stage={stage}")
-    if run_id is None:
-        return found
-    return [pod for pod in found if pod["metadata"]["labels"].get("slipway.dev/run") == run_id]
+def release_secrets() -> dict[str, dict[str, str]]:
+    """Return every Secret that the chart made: name to keys to base64."""
+    found = kubectl_json("get", "secrets", "-l", RELEASE_SECRETS)["items"]
+    return {item["metadata"]["name"]: item["data"] for item in found}
+
+
+def helm(*arguments: str, timeout_s: float = 600) -> str:
+    """Run helm in the release's namespace and return what it printed."""
+    done = subprocess.run(
+        ["helm", "--namespace", access.NAMESPACE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def upgrade(values: dict[str, Any], tmp_path: Path) -> None:
     """Change values of the release, keeping every other one."""
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values))
-    subprocess.run(
-        [
-            "helm", "upgrade", "slipway", str(REPO / "charts" / "slipway"),
-            "--namespace", NAMESPACE, "--reuse-values", "--values", str(file),
-            "--wait", "--timeout", "5m",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
+    kept = ("--reuse-values", "--values", str(file))
+    helm("upgrade", "slipway", str(CHART), *kept, "--wait", "--timeout", "5m")
 
 
-def add_projects(tmp_path: Path) -> None:
-    """Give the release all of the tests' projects, as a user would: by values.
-
-    All at once: nodes look only once a minute whether a ConfigMap has changed.
-    """
-    projects = {
+def projects() -> dict[str, dict[str, str]]:
+    """Return the texts of the tests' projects, as the chart's values take them."""
+    texts = {
         folder.name: {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
         for folder in PROJECTS.iterdir()
     }
-    upgrade({"stages": {"projects": projects}}, tmp_path)
+    return {
+        name: (texts[COMMON] if name.startswith(COMMON) else {}) | files
+        for name, files in texts.items()
+    }
+
+
+def add_projects(tmp_path: Path) -> None:
+    """Give the release all of the tests' projects, as a user would: by values."""
+    upgrade({"stages": {"projects": projects()}}, tmp_path)
 
 
 def sql(statement: str, database: str = "postgres") -> str:
@@ -234,3 +159,10 @@ def sql(statement: str, database: str = "postgres") -> str:
 def delete_pod(name: str) -> None:
     """Kill a pod at once, as a lost node would."""
     kubectl("delete", "pod", name, "--grace-period=0", "--force")
+
+
+def version_answering(project: str) -> str:
+    """Ask the deployed model which version it is."""
+    with port_forward(project.replace("_", "-"), 8080) as url:
+        reply = httpx.get(f"{url}/v2/health/ready", timeout=30)
+    return str(reply.headers["x-model-version"])

@@ -1,41 +1,20 @@
-"""The chart on a cluster: its parts answer each other, nobody else, and an upgrade rests."""
+"""The chart on a cluster: its parts answer each other, nobody else, and Pod Security is kept."""
 
 from __future__ import annotations
 
 import subprocess
-import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from k8s import access
-from k8s.access import kubectl_json
-from tests.chart.rendering import CHART
+from k8s.access import kubectl, kubectl_json
 from tests.chart.test_network import PATHS
 from tests.e2e import network_probe
-from tests.e2e.release import running_pods, staying_pods
+from tests.e2e.release import CHART, helm, staying_pods
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("demo")]
-
-RELEASE_SECRETS = "app.kubernetes.io/managed-by=Helm"
-
-
-def helm(*arguments: str, timeout_s: float = 600) -> str:
-    """Run helm in the release's namespace and return what it printed."""
-    done = subprocess.run(
-        ["helm", "--namespace", access.NAMESPACE, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def release_secrets() -> dict[str, dict[str, str]]:
-    """Every Secret that the chart made: name to keys to base64."""
-    found = kubectl_json("get", "secrets", "-l", RELEASE_SECRETS)["items"]
-    return {item["metadata"]["name"]: item["data"] for item in found}
+pytestmark = [pytest.mark.e2e, pytest.mark.budget(20), pytest.mark.usefixtures("demo")]
 
 
 def assert_parts_answer() -> None:
@@ -49,13 +28,32 @@ def test_the_parts_answer_each_other() -> None:
     assert_parts_answer()
 
 
-def test_an_upgrade_with_the_same_values_changes_nothing() -> None:
-    secrets, pods = release_secrets(), running_pods()
-    helm("upgrade", "slipway", str(CHART), "--reuse-values", "--wait", "--timeout", "5m")
-    assert len(secrets) >= 14
-    assert release_secrets() == secrets
-    time.sleep(5)  # a restart that the upgrade asked for would have begun
-    assert running_pods() == pods
+@pytest.fixture
+def restricted() -> Iterator[str]:
+    """An empty namespace that warns of what it would refuse."""
+    name = "slipway-plain"
+    kubectl("create", "namespace", name)
+    for mode in ("enforce", "warn"):
+        label = f"pod-security.kubernetes.io/{mode}=restricted"
+        kubectl("label", "namespace", name, label)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+def test_plain_manifests_are_accepted_without_a_warning(restricted: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(helm("get", "values", "slipway", "-o", "yaml"))
+    given = ("--values", str(values), "--skip-tests", "--namespace", restricted)
+    manifests = helm("template", "slipway", str(CHART), *given)
+    done = subprocess.run(
+        ["kubectl", "--namespace", restricted, "apply", "--dry-run=server", "-f", "-"],
+        input=manifests,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
 
 
 def test_the_namespace_is_restricted_and_nothing_was_refused() -> None:
@@ -104,6 +102,7 @@ def labels_of(row: str) -> dict[str, str]:
     return labels
 
 
+@pytest.mark.budget(60)
 def test_every_component_reaches_what_it_needs_and_nothing_else() -> None:
     postgres = kubectl_json("get", "statefulset", "slipway-postgres")
     image = postgres["spec"]["template"]["spec"]["containers"][0]["image"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.budget import budget
 from tests.e2e.cluster_probe import PORT, Cluster, load_image, pod, policy, service
 from tests.e2e.release import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.budget(15)]
 
 NAME = "slipway"
 NAMESPACE = "cluster-probe"
@@ -25,6 +26,7 @@ def workers(cluster: Cluster) -> list[str]:
 
 
 @pytest.fixture(scope="module")
+@budget(20)
 def cluster() -> Iterator[Cluster]:
     """A namespace with `server` on one worker and `friend` and `stranger` on another node."""
     cluster = Cluster(f"kind-{NAME}", NAMESPACE)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from tests.budget import budget
 from tests.e2e.readme_demo import Demo
 from tests.e2e.release import REPO
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.budget(5)]
 
 LAST_LINE = "Forwarding until you press Ctrl-C."
 
@@ -30,6 +31,7 @@ class Page:
 
 
 @pytest.fixture(scope="module")
+@budget(10)
 def pages(demo: Demo) -> Iterator[dict[str, Page]]:  # noqa: ARG001 - the demo comes first
     """What `make ui` forwards, by title, while it forwards."""
     command = ["make", "--no-print-directory", "ui"]

@@ -5,7 +5,9 @@ The other is the first release, which lets the second one's namespace in, by val
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,18 @@ import pytest
 import yaml
 
 from k8s import access
-from k8s.access import airflow, kubectl, kubectl_json, mlflow, port_forward, secret
-from tests.chart.rendering import CHART
-from tests.e2e.any_dag import Run
-from tests.e2e.readme_demo import Demo
-from tests.e2e.release import sql, upgrade
-from tests.e2e.test_chart import assert_parts_answer, helm
+from k8s.access import kubectl, kubectl_json, port_forward, secret
+from tests.budget import budget
+from tests.e2e.connections import KEPT, airflow, mlflow
+from tests.e2e.preparation import GUEST
+from tests.e2e.release import CHART, helm, sql
+from tests.e2e.runs import ETL, Run
+from tests.e2e.scenes import Scenes
+from tests.e2e.test_chart import assert_parts_answer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.budget(10)]
 
-NAMESPACE, OWNER = "slipway-company", "slipway"
+NAMESPACE, OWNER = GUEST, "slipway"
 DATABASES = {
     "company_airflow": "airflow",
     "company_mlflow": "mlflow",
@@ -35,6 +39,8 @@ LOGINS = [
     *(f"slipway-object-store-{user}" for user in STORE_USERS),
 ]
 PAIRED = ("airflow-api-server", "airflow-scheduler", "airflow-triggerer", "mlflow")
+HUNG = ("airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+NOTICE_SECONDS = 60
 DAY = "2013-03-01"
 
 
@@ -89,15 +95,24 @@ def images() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Company:
+    """The second release: its pods of each kind when all were ready, and when some were hung."""
+
+    ready: dict[str, int]
+    hung_at: float
+
+
 @pytest.fixture(scope="module")
-def company(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # noqa: ARG001
-    """Install the second release; while it is there, everything asked goes to its namespace."""
-    folder = tmp_path_factory.mktemp("company")
-    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}}
-    guests = {part: {"service": {"allowFrom": [here]}} for part in ("postgres", "objectStore")}
-    upgrade(guests, folder)
+@budget(130)
+def company(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    """Install the second release; while it is there, everything asked goes to its namespace.
+
+    Once all is ready, a process of some kinds hangs, and is noticed while others are asked.
+    """
+    scenes.over()  # what is played asks the first one
     logins = {name: secret(name) for name in LOGINS}
-    file = folder / "company.yaml"
+    file = tmp_path_factory.mktemp("company") / "company.yaml"
     file.write_text(yaml.safe_dump(company_values(images())))
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
     drop_databases()
@@ -107,11 +122,41 @@ def company(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(access, "NAMESPACE", NAMESPACE)
             install(file, logins)
-            yield
+            ready = replicas()
+            for component in HUNG:
+                freeze(component)
+            yield Company(ready, time.monotonic())
     finally:
-        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+        KEPT.forget(NAMESPACE)
+        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
         drop_databases()
-        upgrade({part: {"service": {"allowFrom": []}} for part in guests}, folder)
+
+
+def replicas() -> dict[str, int]:
+    """Return how many pods of each Deployment are ready."""
+    return {
+        item["metadata"]["name"].removeprefix("slipway-"): item["status"]["readyReplicas"]
+        for item in kubectl_json("get", "deployments")["items"]
+    }
+
+
+def freeze(component: str) -> None:
+    """Stop the component's processes without ending them: what a hang looks like."""
+    command = "kill -STOP $(cat /proc/1/task/1/children)"
+    target = f"deployment/slipway-{component}"
+    kubectl("exec", target, "-c", component.removeprefix("airflow-"), "--", "bash", "-c", command)
+
+
+def noticed() -> set[str]:
+    """Components whose hanging container the kubelet has decided to restart."""
+    events = kubectl_json("get", "events", "--field-selector", "reason=Killing")["items"]
+    return {
+        component
+        for component in HUNG
+        for event in events
+        if event["involvedObject"]["name"].startswith(f"slipway-{component}-")
+        and "failed liveness probe" in event["message"]
+    }
 
 
 def install(file: Path, logins: dict[str, dict[str, str]]) -> None:
@@ -123,20 +168,16 @@ def install(file: Path, logins: dict[str, dict[str, str]]) -> None:
     helm("install", "slipway", str(CHART), "--values", str(file), "--wait", "--timeout", "9m")
 
 
-def test_it_runs_neither_database_nor_store_and_two_of_the_rest(company: None) -> None:  # noqa: ARG001
+def test_it_runs_neither_database_nor_store_and_two_of_the_rest(company: Company) -> None:
     assert kubectl_json("get", "statefulsets")["items"] == []
-    deployments = {
-        item["metadata"]["name"].removeprefix("slipway-"): item["status"]["readyReplicas"]
-        for item in kubectl_json("get", "deployments")["items"]
-    }
-    assert {name: deployments[name] for name in PAIRED} == dict.fromkeys(PAIRED, 2)
+    assert {name: company.ready[name] for name in PAIRED} == dict.fromkeys(PAIRED, 2)
 
 
-def test_its_parts_answer_each_other(company: None) -> None:  # noqa: ARG001
+def test_its_parts_answer_each_other(company: Company) -> None:  # noqa: ARG001
     assert_parts_answer()
 
 
-def test_its_administrator_logs_in_and_nobody_else(company: None) -> None:  # noqa: ARG001
+def test_its_administrator_logs_in_and_nobody_else(company: Company) -> None:  # noqa: ARG001
     user = secret("slipway-airflow-admin")
     with port_forward("slipway-airflow", 8080) as url:
         right = httpx.post(f"{url}/auth/token", json=dict(user), timeout=60)
@@ -145,13 +186,18 @@ def test_its_administrator_logs_in_and_nobody_else(company: None) -> None:  # no
     assert wrong.status_code == 401
 
 
-def test_its_mlflow_keeps_models_apart_from_the_owners(company: None) -> None:  # noqa: ARG001
-    with mlflow() as client:
-        found = client.get("/api/2.0/mlflow/registered-models/search").json()
+def test_its_mlflow_keeps_models_apart_from_the_owners(company: Company) -> None:  # noqa: ARG001
+    found = mlflow().get("/api/2.0/mlflow/registered-models/search").json()
     assert found.get("registered_models", []) == []
 
 
-def test_a_day_of_features_runs_there(company: None) -> None:  # noqa: ARG001
-    with airflow() as client:
-        run = Run.start(client, "etl_feature_engineering", DAY)
-        assert run.finished(600) == "success", run.states
+@pytest.mark.budget(40)
+def test_hangs_are_noticed(company: Company) -> None:
+    while noticed() != set(HUNG) and time.monotonic() - company.hung_at < NOTICE_SECONDS:
+        time.sleep(1)
+    assert noticed() == set(HUNG)
+
+
+@pytest.mark.budget(40)
+def test_a_day_of_features_runs_there(company: Company) -> None:  # noqa: ARG001
+    Run.start(airflow(), ETL, DAY).green()

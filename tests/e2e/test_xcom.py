@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.release import sql
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("demo")]
+pytestmark = [pytest.mark.e2e, pytest.mark.budget(3), pytest.mark.usefixtures("client")]
 
 LIMIT = 1024
 LARGEST = """

@@ -1,1 +1,0 @@
-../../../ml/projects/flights/source.py
