@@ -18,7 +18,7 @@ PAGES = [
     for page in [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("dags/*.md")]
     if page.is_file()
 ]
-# Run with other names by tests/images/test_push.py and tests/e2e/test_second_release.py.
+# Run with other names by tests/images/test_push.py and tests/e2e/test_external.py.
 ON_A_CLUSTER = (
     "k8s/images/push ",
     "kubectl create namespace ",
