@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.budget import budget
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +97,7 @@ every_python = pytest.mark.parametrize("image", PYTHON_IMAGES, ids=lambda image:
 
 
 @pytest.fixture(scope="module", autouse=True)
+@budget(120)
 def in_the_engine() -> None:
     """Give the images to the engine, which needs none of them for a cluster."""
     subprocess.run([str(ROOT / "k8s/images/build"), "--engine"], check=True)
