@@ -54,15 +54,15 @@ test: .venv ## run every test, the ones on the kind cluster included
 	tests/phase "lint" $(MAKE) lint
 	k8s/toolchain/build helm
 	$(CLUSTER) tests/phase "tests without a cluster" $(PYTHON) -m pytest $(AT_ONCE) -m "not e2e" \
-	  --times "$$SLIPWAY_CACHE/logs/tests-without-a-cluster.md"
+	  --times="$$SLIPWAY_CACHE/logs/tests-without-a-cluster.md"
 	tests/phase "make up" $(MAKE) up
 	$(CLUSTER) tests/phase "tests on the cluster" $(PYTHON) -m pytest -m "e2e and not long" \
-	  --times "$$SLIPWAY_CACHE/logs/tests-on-the-cluster.md"
+	  --times="$$SLIPWAY_CACHE/logs/tests-on-the-cluster.md"
 	@tests/phase --report
 
 .PHONY: test-long
 test-long: up ## the tests that only a release needs; writes docs/long-tests.md
-	$(CLUSTER) $(PYTHON) -m pytest -m long --times docs/long-tests.md
+	$(CLUSTER) $(PYTHON) -m pytest -m long --times=docs/long-tests.md
 
 .PHONY: check
 check: lint ## lint, types and the tests that need no cluster
