@@ -14,7 +14,7 @@ PAGE = 1000
 PROXIED = "mlflow-artifacts:/"
 
 
-class ModelVersion(Protocol):
+class RegisteredVersion(Protocol):
     """A registered version, as MLflow describes it."""
 
     @property
@@ -38,10 +38,10 @@ class ModelRegistry(Protocol):
     def create_registered_model(self, name: str) -> object:
         """Make a model; an error when it is there."""
 
-    def search_model_versions(self, filter_string: str) -> Sequence[ModelVersion]:
+    def search_model_versions(self, filter_string: str) -> Sequence[RegisteredVersion]:
         """Find versions."""
 
-    def get_model_version(self, name: str, version: str) -> ModelVersion:
+    def get_model_version(self, name: str, version: str) -> RegisteredVersion:
         """Find a version; an error when there is none."""
 
     def create_model_version(
@@ -53,7 +53,7 @@ class ModelRegistry(Protocol):
         *,
         description: str | None,
         model_id: str | None,
-    ) -> ModelVersion:
+    ) -> RegisteredVersion:
         """Make a version."""
 
     def delete_model_version(self, name: str, version: str) -> None:

@@ -13,7 +13,7 @@ from ml.core.errors import StageError
 from ml.core.job import Job
 from ml.registry.aliases import TAG, Alias
 from ml.registry.mlflow_rest import MlflowServer
-from ml.registry.model_registry import ModelRegistry, ModelVersion, RestRegistry
+from ml.registry.model_registry import ModelRegistry, RegisteredVersion, RestRegistry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -158,7 +158,7 @@ def _champion(version: str | int, tags: Mapping[str, str]) -> Champion:
     )
 
 
-def versions_of(models: ModelRegistry, project: str, fingerprint: str) -> list[ModelVersion]:
+def versions_of(models: ModelRegistry, project: str, fingerprint: str) -> list[RegisteredVersion]:
     """List the versions that came from one training, oldest first."""
     found = models.search_model_versions(
         f"name = '{project}' AND tag.`{TAG}fingerprint` = '{fingerprint}'"
