@@ -40,7 +40,7 @@ class Answered:
     noted: dict[str, str]
 
 
-@scene(250)
+@scene(350)
 def answered(client: Airflow) -> list[Answered]:
     """A day is rejected, and approved when it is run again; the next one's model is spoiled."""
     wait_until_known(client, PROJECT, [TRAINING])

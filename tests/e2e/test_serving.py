@@ -95,6 +95,7 @@ def test_a_model_that_can_not_load_never_becomes_champion(
     _assert_none_failed(callers)
 
 
+@pytest.mark.budget(50)
 def test_a_killed_roll_out_is_finished_by_the_next_try(parcels: Parcels, callers: Callers) -> None:
     """It is the third to serve: deployed over the side on which the first ran, whose pods stop."""
     version = parcels.register(seed=4)

@@ -187,7 +187,7 @@ def test_it_stops_when_asked(image: Image) -> None:
 
 
 def test_the_model_server_has_no_mlflow_and_no_other_stage() -> None:
-    names = "mlflow mlflow_skinny airflow kubernetes polars ml.training.train ml.projects"
+    names = "mlflow mlflow_skinny airflow kubernetes polars ml.core ml.data ml.training ml.projects"
     script = "import importlib.util as u, sys\nprint(*[n for n in sys.argv[1:] if u.find_spec(n)])"
     assert SERVING.run("python", "-c", script, *names.split()).split() == []
 
