@@ -4,13 +4,13 @@
 SLIPWAY_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 SLIPWAY_CACHE="${SLIPWAY_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/slipway}"
 SLIPWAY_CLUSTER="${SLIPWAY_CLUSTER:-slipway}"
-SLIPWAY_ENGINE_DIR="${SLIPWAY_ENGINE_DIR:-$SLIPWAY_CACHE/engine}"
+SLIPWAY_ENGINE_DIR="${SLIPWAY_ENGINE_DIR:-$SLIPWAY_CACHE/engine}" # not exported: it follows the cache, in children too
 readonly SLIPWAY_ROOT SLIPWAY_CACHE SLIPWAY_CLUSTER SLIPWAY_ENGINE_DIR
 readonly ENGINE_SOCKET="$SLIPWAY_ENGINE_DIR/docker.sock"
 readonly KEPT_DATA="$SLIPWAY_ENGINE_DIR-data" # what is left of our engine when it does not run: images
 readonly SLIPWAY_LOGS="$SLIPWAY_CACHE/logs"
 readonly TIMINGS="$SLIPWAY_CACHE/timings.tsv"
-export SLIPWAY_CACHE SLIPWAY_CLUSTER SLIPWAY_ENGINE_DIR
+export SLIPWAY_CACHE SLIPWAY_CLUSTER
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

@@ -93,3 +93,22 @@ def test_network_of_another_engine_that_runs_is_left_alone(tmp_path: Path) -> No
     found = network_after(tmp_path, script, other_engine=True)
     assert "docker0" in found
     assert "-A FORWARD -j DOCKER-USER" in found
+
+
+@pytest.mark.parametrize("phase", ["k8s/phase", "tests/phase"])
+def test_another_cache_has_an_engine_of_its_own_inside_a_phase_too(
+    tmp_path: Path, phase: str
+) -> None:
+    """Else a test that ends the engine of its own cache ends the one of the cluster under test."""
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    ours.mkdir()
+    inner = f"SLIPWAY_CACHE={others} bash -c 'source {ROOT}/k8s/lib.sh; echo $SLIPWAY_ENGINE_DIR'"
+    env = {k: v for k, v in os.environ.items() if k != "SLIPWAY_ENGINE_DIR"}
+    done = subprocess.run(
+        [str(ROOT / phase), "a phase", "bash", "-c", inner],
+        env=env | {"SLIPWAY_CACHE": str(ours)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[0] == f"{others}/engine"

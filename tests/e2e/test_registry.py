@@ -100,7 +100,8 @@ def test_node_image_is_pulled_by_its_public_name_and_nothing_is_built(
         "KIND": shutil.which("kind") or "",
         "ONE_NODE": str(home / "one-node.yaml"),
     }
-    env.pop("DOCKER_HOST", None)
+    for ours in ("DOCKER_HOST", "SLIPWAY_ENGINE_DIR"):
+        env.pop(ours, None)
     done = run("k8s/registry/registry", "alone", str(registry), "bash", "-c", SCRIPT, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()
