@@ -3,8 +3,8 @@
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ml.core.errors import BadInputError, StageError
 from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
-from ml.core.project import Gate, ProjectSpec, read_project
+from ml.core.project import ProjectSpec, read_project
 from ml.core.record import Record, Result
 from ml.data.frames import as_rows
 from ml.data.parts import HOLDOUT, read_part
@@ -24,49 +24,15 @@ from ml.serving.manifest import ArtifactManifest, Trained
 from ml.serving.predictors import Predictor, load
 from ml.stages import Stage
 from ml.training.evaluation import EVALUATION
-from ml.training.intervals import Interval, auc, auc_interval, gain_interval
+from ml.training.gate import Decision, Measured, decide
+from ml.training.intervals import auc_interval, gain_interval
+from ml.training.slices import slices_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEPLOY, REFUSE = "deploy", "refuse"
-GUESSING = 0.5
 TIMED_PREDICTIONS = 60
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One part of the holdout, for example all flights of a carrier."""
-
-    column: str
-    value: str
-    rows: int
-    candidate: float
-    champion: float | None = None
-
-    @property
-    def loss(self) -> float:
-        """How much AUC this part would lose by changing the champion."""
-        return 0.0 if self.champion is None else self.champion - self.candidate
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Everything the decision rests on; `champion` and `gain` are None without a rival."""
-
-    candidate: Interval
-    latency_ms: float
-    champion: Interval | None = None
-    gain: Interval | None = None
-    slices: list[Slice] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Deploy or refuse, and why, in one sentence."""
-
-    deploy: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -103,57 +69,6 @@ def rival_digest(current: Champion | None, candidate: str) -> str:
     if current is None:
         return ""
     return current.rival if current.fingerprint == candidate else current.sha256
-
-
-def decide(gate: Gate, measured: Measured, holdout_from: str, rival: Trained | None) -> Decision:
-    """Weigh the measurements against the gate; the first thing that speaks against it counts."""
-    objection = next(_objections(gate, measured, holdout_from, rival), None)
-    if objection:
-        return Decision(False, objection)
-    if measured.champion is None or measured.gain is None:
-        versus = "there is no champion to compare it with"
-    elif measured.gain.value > 0:
-        versus = f"better than the champion's {measured.champion.value:.3f} by {measured.gain}"
-    else:
-        versus = (
-            f"against the champion's {measured.champion.value:.3f} the gain is {measured.gain}, "
-            f"surely above {gate.min_gain:g}, which is all that is asked"
-        )
-    return Decision(True, f"AUC {measured.candidate} on the holdout; {versus}")
-
-
-def _objections(
-    gate: Gate, measured: Measured, holdout_from: str, rival: Trained | None
-) -> Iterator[str]:
-    floor = GUESSING + gate.min_skill
-    if not measured.candidate.low > floor:
-        yield f"AUC {measured.candidate} is not surely above {floor:.3f}, the least that is asked"
-    if measured.latency_ms > gate.max_latency_ms:
-        yield (
-            f"one prediction takes {measured.latency_ms:.1f} ms, "
-            f"{gate.max_latency_ms:.1f} ms are allowed"
-        )
-    if rival and rival.train_until >= holdout_from:
-        yield (
-            f"the champion (trained for {rival.as_of}) has learnt from this holdout, "
-            f"as it knows days up to {rival.train_until}: no fair comparison"
-        )
-    if measured.gain and not measured.gain.low > gate.min_gain:
-        yield (
-            f"AUC {measured.candidate.value:.3f} against the champion's "
-            f"{_value(measured.champion)}: the gain {measured.gain} "
-            f"is not surely above {gate.min_gain:g}"
-        )
-    for part in measured.slices:
-        if part.rows >= gate.min_slice_rows and part.loss > gate.max_slice_loss:
-            yield (
-                f"{part.column} {part.value} would lose: AUC {part.candidate:.3f} "
-                f"against the champion's {_value(part.champion)} over {part.rows} rows"
-            )
-
-
-def _value(score: Interval | float | None) -> str:
-    return f"{score.value if isinstance(score, Interval) else score or 0:.3f}"
 
 
 def _work(
@@ -235,7 +150,7 @@ def measure(
         latency_ms=latency(predictor, rows),
         champion=None if rival is None else auc_interval(labels, rival),
         gain=None if rival is None else gain_interval(labels, scores, rival),
-        slices=list(_slices(spec.gate, holdout, labels, scores, rival)),
+        slices=list(slices_of(spec.gate, holdout, labels, scores, rival)),
     )
 
 
@@ -247,25 +162,3 @@ def latency(predictor: Predictor, rows: Sequence[dict[str, Any]]) -> float:
         predictor([row])
         times.append(time.perf_counter() - started)
     return statistics.median(times) * 1000
-
-
-def _slices(
-    gate: Gate,
-    holdout: pl.DataFrame,
-    labels: "NDArray[np.bool_]",
-    scores: "NDArray[np.float64]",
-    rival: "NDArray[np.float64] | None",
-) -> Iterator[Slice]:
-    for column in gate.slices:
-        if column not in holdout.columns:
-            raise BadInputError(f"gate.slices names '{column}', which features() does not return")
-        for value in holdout[column].unique().sort().drop_nulls():
-            chosen = (holdout[column] == value).fill_null(False).to_numpy()
-            if 0 < labels[chosen].sum() < chosen.sum():
-                yield Slice(
-                    column=column,
-                    value=str(value),
-                    rows=int(chosen.sum()),
-                    candidate=auc(labels[chosen], scores[chosen]),
-                    champion=None if rival is None else auc(labels[chosen], rival[chosen]),
-                )

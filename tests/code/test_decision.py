@@ -10,8 +10,10 @@ import pytest
 from ml.core.project import Gate
 from ml.registry.tracking import Champion
 from ml.serving.manifest import Trained
-from ml.training.evaluate import Measured, Slice, decide, rival_digest
+from ml.training.evaluate import rival_digest
+from ml.training.gate import Measured, decide
 from ml.training.intervals import Interval, auc, auc_interval, gain_interval
+from ml.training.slices import Slice
 
 GATE = Gate(min_skill=0.1, min_gain=0.0, max_latency_ms=5, max_slice_loss=0.05, min_slice_rows=100)
 HOLDOUT_FROM = "2013-02-23"

@@ -1,0 +1,81 @@
+"""The gate: what was measured, weighed against what the project asks for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ml.core.project import Gate
+from ml.serving.manifest import Trained
+from ml.training.intervals import Interval
+from ml.training.slices import Slice
+
+GUESSING = 0.5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything the decision rests on; `champion` and `gain` are None without a rival."""
+
+    candidate: Interval
+    latency_ms: float
+    champion: Interval | None = None
+    gain: Interval | None = None
+    slices: list[Slice] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Deploy or refuse, and why, in one sentence."""
+
+    deploy: bool
+    reason: str
+
+
+def decide(gate: Gate, measured: Measured, holdout_from: str, rival: Trained | None) -> Decision:
+    """Weigh the measurements against the gate; the first thing that speaks against it counts."""
+    objection = next(_objections(gate, measured, holdout_from, rival), None)
+    if objection:
+        return Decision(False, objection)
+    if measured.champion is None or measured.gain is None:
+        versus = "there is no champion to compare it with"
+    elif measured.gain.value > 0:
+        versus = f"better than the champion's {measured.champion.value:.3f} by {measured.gain}"
+    else:
+        versus = (
+            f"against the champion's {measured.champion.value:.3f} the gain is {measured.gain}, "
+            f"surely above {gate.min_gain:g}, which is all that is asked"
+        )
+    return Decision(True, f"AUC {measured.candidate} on the holdout; {versus}")
+
+
+def _objections(
+    gate: Gate, measured: Measured, holdout_from: str, rival: Trained | None
+) -> Iterator[str]:
+    floor = GUESSING + gate.min_skill
+    if not measured.candidate.low > floor:
+        yield f"AUC {measured.candidate} is not surely above {floor:.3f}, the least that is asked"
+    if measured.latency_ms > gate.max_latency_ms:
+        yield (
+            f"one prediction takes {measured.latency_ms:.1f} ms, "
+            f"{gate.max_latency_ms:.1f} ms are allowed"
+        )
+    if rival and rival.train_until >= holdout_from:
+        yield (
+            f"the champion (trained for {rival.as_of}) has learnt from this holdout, "
+            f"as it knows days up to {rival.train_until}: no fair comparison"
+        )
+    if measured.gain and not measured.gain.low > gate.min_gain:
+        yield (
+            f"AUC {measured.candidate.value:.3f} against the champion's "
+            f"{_value(measured.champion)}: the gain {measured.gain} "
+            f"is not surely above {gate.min_gain:g}"
+        )
+    for part in measured.slices:
+        if part.rows >= gate.min_slice_rows and part.loss > gate.max_slice_loss:
+            yield (
+                f"{part.column} {part.value} would lose: AUC {part.candidate:.3f} "
+                f"against the champion's {_value(part.champion)} over {part.rows} rows"
+            )
+
+
+def _value(score: Interval | float | None) -> str:
+    return f"{score.value if isinstance(score, Interval) else score or 0:.3f}"
