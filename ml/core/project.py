@@ -134,6 +134,9 @@ class Gate(Strict):
     slices: list[str] = Field(default_factory=list, description="feature columns to look into")
     max_slice_loss: float = Field(default=0.05, description="AUC a slice may lose to the champion")
     min_slice_rows: int = Field(default=300, ge=2, description="smaller slices are only noted")
+    replace: int | None = Field(
+        default=None, description="the champion that may be replaced without being compared"
+    )
 
 
 class Monitor(Strict):

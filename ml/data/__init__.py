@@ -7,5 +7,6 @@ __all__ = [
     "parts",
     "proofs",
     "raw",
+    "recipe",
     "sift",
 ]

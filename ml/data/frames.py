@@ -28,6 +28,17 @@ def _column(values: pl.Series) -> Column:
     return Column(name=values.name, type=kind, nullable=nullable)
 
 
+def unfit(schema: pl.Schema, columns: list[Column]) -> str | None:
+    """Say which column of a model a table of features does not hold as its type; None if all."""
+    for column in columns:
+        found = schema.get(column.name)
+        if found is None:
+            return f"'{column.name}' is not there"
+        if kind_of(found) != column.type:
+            return f"'{column.name}' is {kind_of(found)}, not {column.type}"
+    return None
+
+
 def kind_of(dtype: pl.DataType) -> FeatureType:
     """Return which of a request's four types a feature is."""
     if dtype == pl.String:

@@ -1,7 +1,6 @@
 """monitor: measure the predictions of the last days, and decide how the model in use does."""
 
 from dataclasses import dataclass
-from datetime import date
 
 import polars as pl
 
@@ -10,12 +9,12 @@ from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, once, publish
 from ml.core.project import ProjectSpec, read_project
-from ml.core.record import Output, Result
+from ml.core.record import Result
 from ml.monitoring.daily_runs import write_days
 from ml.monitoring.findings import MONITORING, GateRecord, Measures, Model, Monitoring, Reading
 from ml.monitoring.gate_records import gate_record
 from ml.monitoring.measures import measure
-from ml.monitoring.observed import Scored, labels, rows, scored
+from ml.monitoring.observed import Known, Scored, labels, rows, scored
 from ml.monitoring.retraining import ask_for_training, training_now
 from ml.monitoring.signals import decide, predictions, quality
 from ml.registry.tracking import champion, connected
@@ -34,25 +33,28 @@ class Seen:
 
 def run(job: Job) -> Result:
     """Look at the window that ends on the day asked for."""
-    spec = read_project(job.project, job.settings.projects_path).spec
+    project = read_project(job.project, job.settings.projects_path)
+    spec = project.spec
     current = _champion(job)
     days = spec.monitor.until(job.as_of)
     parts = scored(job, days)
     model = in_use(job, parts, current)
-    known = labels(job, days, parts)
+    known = labels(job, parts, project)
     key = fingerprint(
         stage=Stage.MONITOR,
         model=model.model_dump(),
         predictions=[(str(part.day), part.output.sha256, part.refused) for part in parts],
-        labels={str(day): output.sha256 for day, output in known.items()},
+        labels=[
+            (str(day), model.model_dump(), found.output.sha256, found.target)
+            for (day, model), found in known.items()
+        ],
         rules=spec.monitor.model_dump(),
-        target=spec.target,
         code=code_digest(__name__),
         versions=versions("polars", "numpy"),
     )
 
     def work(folder: str) -> Outcome:
-        found = judge(job, spec, look(job, parts, known, model, spec.target), current)
+        found = judge(job, spec, look(job, parts, known, model), current)
         log.info("%s: %s", found.decision, found.reason)
         if found.training.due:
             ask_for_training(job, found.reason)
@@ -88,11 +90,9 @@ def in_use(job: Job, parts: list[Scored], current: str) -> Model:
     return next((model for model in today if model.version == current), today[-1])
 
 
-def look(
-    job: Job, parts: list[Scored], known: dict[date, Output], model: Model, target: str
-) -> Seen:
+def look(job: Job, parts: list[Scored], known: Known, model: Model) -> Seen:
     """Measure every day and the model's whole window, and write the days to MLflow."""
-    frames = [rows(job, part, known, target) for part in parts]
+    frames = [rows(job, part, known) for part in parts]
     own = [n for n, part in enumerate(parts) if part.model == model]
     refused = sum(parts[n].refused for n in own)
     window = measure(pl.concat(frames[n] for n in own), refused)

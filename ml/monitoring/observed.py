@@ -9,11 +9,13 @@ import polars as pl
 
 from ml.core.errors import BadInputError
 from ml.core.job import Job
-from ml.core.ledger import read_outputs, read_record, record_paths
+from ml.core.ledger import before, read_outputs, read_record, record_paths
+from ml.core.project import Project
 from ml.core.record import Output, Record
 from ml.core.store import READERS
 from ml.core.tables import from_parquet
-from ml.data.daily_features import ID, built_as
+from ml.data.daily_features import ID, build_day, built_as
+from ml.data.recipe import project_of
 from ml.monitoring.findings import Model
 from ml.monitoring.measures import LABEL, SCORE
 from ml.stages import Stage
@@ -29,6 +31,18 @@ class Scored:
     features: str
     refused: int
     reasons: dict[str, int]
+    recipe: str = ""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The features of a day, made as the version was taught, and the column that is its target."""
+
+    output: Output
+    target: str
+
+
+Known = Mapping[tuple[date, Model], Labels]
 
 
 def scored(job: Job, days: list[date]) -> list[Scored]:
@@ -44,11 +58,25 @@ def scored(job: Job, days: list[date]) -> list[Scored]:
     ]
 
 
-def labels(job: Job, days: list[date], parts: list[Scored]) -> dict[date, Output]:
-    """Find, for each day, the newest features built of it: they hold the labels known by then.
+def labels(job: Job, parts: list[Scored], today: Project) -> Known:
+    """Find the labels that are known by now of each day that a model has scored.
 
-    A day's features are on record for the day itself and, with its whole window, for the day that
-    is asked for. Where neither is, there are those that the predictions were made from.
+    What a label is, the version's own recipe says; the newest data of the day says which it is.
+    """
+    newest = _newest_features(job, {part.day for part in parts})
+    known: dict[tuple[date, Model], Labels] = {}
+    for recipe in dict.fromkeys(part.recipe for part in parts):
+        with project_of(job.stores.models, recipe, today) as project:
+            for part in (one for one in parts if one.recipe == recipe):
+                if output := _labelled(job, project, part, newest.get(part.day)):
+                    known[part.day, part.model] = Labels(output, project.spec.target)
+    return known
+
+
+def _newest_features(job: Job, days: set[date]) -> dict[date, Record]:
+    """Find the newest record of the features of each day.
+
+    They are on record for the day itself and, with its whole window, for the day asked for.
     """
     newest: dict[date, Record] = {}
     for record in _records_of_days(job, Stage.BUILD_FEATURES, sorted({*days, job.as_of})):
@@ -56,13 +84,23 @@ def labels(job: Job, days: list[date], parts: list[Scored]) -> dict[date, Output
             there = str(day) in record.outputs
             if there and (day not in newest or newest[day].created_at < record.created_at):
                 newest[day] = record
-    on_record = {day: record.outputs[str(day)] for day, record in newest.items()}
-    used = {part.day: part.features for part in parts if part.day not in on_record}
-    found = {day: built_as(job, uri) for day, uri in used.items()}
-    return on_record | {day: output for day, output in found.items() if output}
+    return newest
 
 
-def rows(job: Job, part: Scored, known: Mapping[date, Output], target: str) -> pl.DataFrame:
+def _labelled(job: Job, project: Project, part: Scored, newest: Record | None) -> Output | None:
+    """Build a day by a version's recipe; where no data is on record, take what it was scored by."""
+    if newest is None:
+        return built_as(job, part.features)
+    files = {
+        table: output
+        for name, output in before(job, newest, Stage.INGEST).outputs.items()
+        for day, table in [name.split("/")]
+        if day == str(part.day) and table in project.spec.tables
+    }
+    return build_day(job, project, str(part.day), files)
+
+
+def rows(job: Job, part: Scored, known: Known) -> pl.DataFrame:
     """Read one day's predictions, each with its label, null where none has arrived.
 
     Raises BadInputError when a file is damaged or is not what its stage publishes.
@@ -72,9 +110,10 @@ def rows(job: Job, part: Scored, known: Mapping[date, Output], target: str) -> p
     frame = _chosen(from_parquet(content, name), name, {ID: pl.String, SCORE: pl.Float64})
     if frame[SCORE].is_nan().any() or not frame[SCORE].is_between(0, 1).all():
         raise BadInputError(f"{name} hold a score that is not between 0 and 1")
-    if part.day not in known:
+    found = known.get((part.day, part.model))
+    if found is None:
         return frame.with_columns(pl.lit(None, pl.Boolean).alias(LABEL))
-    return frame.join(_labels(job, known[part.day], part.day, target), on=ID, how="left")
+    return frame.join(_labels(job, found.output, part.day, found.target), on=ID, how="left")
 
 
 def _labels(job: Job, output: Output, day: date, target: str) -> pl.DataFrame:
@@ -123,7 +162,8 @@ def _scored(day: date, model: Model, record: Record) -> Scored:
     (output,) = record.outputs.values()
     reasons = {str(name): int(count) for name, count in record.facts.get("reasons", {}).items()}
     features = str(record.facts.get("features", ""))
-    return Scored(day, model, output, features, int(record.facts.get("refused", 0)), reasons)
+    refused, recipe = int(record.facts.get("refused", 0)), str(record.facts.get("recipe", ""))
+    return Scored(day, model, output, features, refused, reasons, recipe)
 
 
 def _order(day: date, model: Model) -> tuple[date, int, str]:

@@ -23,6 +23,7 @@ def run(job: Job) -> Result:
         "version": current.version,
         "sha256": current.sha256,
         "artifact": current.artifact,
+        "recipe": current.recipe,
     }
     key = fingerprint(stage=Stage.PIN_CHAMPION, code=code_digest(__name__), **facts)
     return once(job, Stage.PIN_CHAMPION, key, lambda _: Outcome(facts=facts))

@@ -82,6 +82,7 @@ def _version_tags(trained: Record) -> dict[str, str]:
         "fingerprint": trained.fingerprint,
         "sha256": trained.facts["sha256"],
         "artifact": trained.facts["artifact"],
+        "recipe": trained.facts["recipe"],
         "format": trained.facts["format"],
         "format_reason": trained.facts["format_reason"],
     }

@@ -39,6 +39,8 @@ class Champion:
     fingerprint: str
     # What it was measured against when it was let through; "" when there was nothing.
     rival: str
+    # Where the recipe is that makes its features; "" for a version from before there were any.
+    recipe: str = ""
 
 
 @contextmanager
@@ -155,6 +157,7 @@ def _champion(version: str | int, tags: Mapping[str, str]) -> Champion:
         artifact=tags.get(f"{TAG}artifact", ""),
         fingerprint=tags.get(f"{TAG}fingerprint", ""),
         rival=tags.get(f"{TAG}rival", ""),
+        recipe=tags.get(f"{TAG}recipe", ""),
     )
 
 

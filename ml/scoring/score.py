@@ -25,10 +25,11 @@ from ml.core.record import Fact, Output, Record, Result, Status
 from ml.core.store import sha256
 from ml.core.tables import from_parquet, to_parquet
 from ml.data.daily_features import ID, build_day, recipe_of
-from ml.data.frames import as_rows, kind_of
+from ml.data.frames import as_rows, unfit
 from ml.data.landing import landed
 from ml.data.proofs import is_proven
 from ml.data.raw import take
+from ml.data.recipe import project_of
 from ml.data.sift import Fault, Sifted, separate, sift
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest, Column
@@ -56,11 +57,14 @@ class PinnedModel:
     version: str
     sha256: str
     artifact: str
+    recipe: str = ""
 
     @classmethod
     def pinned(cls, record: Record) -> "PinnedModel":
         """Take the version that pin_champion wrote down."""
-        return cls(*(str(record.facts[name]) for name in ("version", "sha256", "artifact")))
+        facts = record.facts
+        version, sha256, artifact = (str(facts[n]) for n in ("version", "sha256", "artifact"))
+        return cls(version, sha256, artifact, str(facts.get("recipe", "")))
 
     @property
     def manifest(self) -> ArtifactManifest:
@@ -107,12 +111,26 @@ class Tally:
 
 def run(job: Job) -> Result:
     """Score the days up to the job's, one by default, with the version that is upstream."""
-    project = read_project(job.project, job.settings.projects_path)
+    today = read_project(job.project, job.settings.projects_path)
     model = PinnedModel.pinned(_pin(job))
     days = [job.as_of - timedelta(days=back) for back in reversed(range(job.days or 1))]
     landed(job, days)  # a day that is missing is told before any is scored
-    results = [score_day(replace(job, as_of=day), project, model) for day in days]
+    with project_of(job.stores.models, model.recipe, today) as project:
+        results = [_score_told(replace(job, as_of=day), project, model, today) for day in days]
     return in_short(results)
+
+
+def _score_told(job: Job, project: Project, model: PinnedModel, today: Project) -> Result:
+    """Score a day; of what is wrong with it, say when it is a recipe of before that stumbles."""
+    try:
+        return score_day(job, project, model)
+    except BadInputError as error:
+        if recipe_of(project) == recipe_of(today):
+            raise
+        raise BadInputError(
+            f"{error} (version {model.version} is scored by the recipe that it was trained by, "
+            "not by today's model.py and project.yaml)"
+        ) from error
 
 
 def _pin(job: Job) -> Record:
@@ -154,8 +172,9 @@ def score_day(job: Job, project: Project, model: PinnedModel) -> Result:
         if tally.reasons:
             log.warning("refused %d rows: %s", tally.reasons.total(), _text(tally.reasons))
         output = publish(job.stores.data, folder, "predictions.parquet", scored, tally.rows)
-        facts = {"version": model.version, "sha256": model.sha256, "features": features.uri}
-        return Outcome({"predictions": output}, facts | tally.facts | {"left_out": left_out})
+        facts = {"version": model.version, "sha256": model.sha256, "recipe": model.recipe}
+        facts |= {"features": features.uri} | tally.facts | {"left_out": left_out}
+        return Outcome({"predictions": output}, facts)
 
     return once(job, Stage.SCORE, key, work)
 
@@ -216,14 +235,11 @@ def score(model: PinnedModel, features: bytes, as_of: date, tally: Tally) -> byt
 
 
 def _check_columns(model: PinnedModel, schema: pl.Schema) -> None:
-    for column in model.manifest.columns:
-        found = schema.get(column.name)
-        if found is None or kind_of(found) != column.type:
-            what = "do not have" if found is None else f"have as {kind_of(found)}"
-            raise BadInputError(
-                f"version {model.version} looks at '{column.name}', a {column.type}, which "
-                f"today's features {what}: train and deploy with today's model.py first"
-            )
+    if trouble := unfit(schema, model.manifest.columns):
+        whose = "the features of its own recipe" if model.recipe else "today's features"
+        raise BadInputError(
+            f"version {model.version} can't look at {whose}: {trouble}; train and deploy anew first"
+        )
 
 
 def _scored(model: PinnedModel, batch: pl.DataFrame, as_of: date, tally: Tally) -> pl.DataFrame:

@@ -4,28 +4,29 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError
 from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
-from ml.core.project import ProjectSpec, read_project
+from ml.core.project import Project, ProjectSpec, read_project
 from ml.core.record import Record, Result
 from ml.data.frames import as_rows
 from ml.data.parts import HOLDOUT, read_part
 from ml.registry.tracking import Champion, champion
 from ml.serving.artifact import ArtifactError, fetch
-from ml.serving.manifest import ArtifactManifest, Trained
+from ml.serving.manifest import ArtifactManifest
 from ml.serving.predictors import Predictor, load
 from ml.stages import Stage
 from ml.training.evaluation import EVALUATION
-from ml.training.gate import Decision, Measured, decide
+from ml.training.gate import Decision, Measured, Unmeasured, decide
 from ml.training.intervals import auc_interval, gain_interval
+from ml.training.rival import Rival, meet
 from ml.training.slices import slices_of
 
 if TYPE_CHECKING:
@@ -35,29 +36,24 @@ DEPLOY, REFUSE = "deploy", "refuse"
 TIMED_PREDICTIONS = 60
 
 
-@dataclass(frozen=True)
-class Rival:
-    """The champion as a scorer, or the reason why it cannot be compared."""
-
-    champion: Champion
-    scores: "NDArray[np.float64] | None"
-    trained: Trained
-
-
 def run(job: Job) -> Result:
     """Evaluate the candidate that train published."""
-    spec = read_project(job.project, job.settings.projects_path).spec
+    project = read_project(job.project, job.settings.projects_path)
     trained = upstream(job, Stage.TRAIN)
     current = champion(job)
     key = fingerprint(
         stage=Stage.EVALUATE,
         candidate=trained.fingerprint,
         rival=rival_digest(current, trained.fingerprint),
-        gate=spec.gate.model_dump(),
+        gate=project.spec.gate.model_dump(),
         code=code_digest(__name__),
         versions=versions("numpy", "onnxruntime"),
     )
-    return once(job, Stage.EVALUATE, key, lambda folder: _work(job, spec, trained, current, folder))
+
+    def work(folder: str) -> Outcome:
+        return _work(job, project, trained, current, folder)
+
+    return once(job, Stage.EVALUATE, key, work)
 
 
 def rival_digest(current: Champion | None, candidate: str) -> str:
@@ -72,34 +68,37 @@ def rival_digest(current: Champion | None, candidate: str) -> str:
 
 
 def _work(
-    job: Job, spec: ProjectSpec, trained: Record, current: Champion | None, folder: str
+    job: Job, project: Project, trained: Record, current: Champion | None, folder: str
 ) -> Outcome:
     split = before(job, trained, Stage.SPLIT)
     holdout = read_part(job, split, HOLDOUT)
     manifest, predictor = _load(str(trained.facts["artifact"]), str(trained.facts["sha256"]))
-    rival = _rival(current, trained.fingerprint, holdout)
-    measured = measure(spec, holdout, manifest, predictor, rival.scores if rival else None)
-    comparable = rival.trained if rival and rival.scores is not None else None
-    verdict = decide(spec.gate, measured, str(split.facts["holdout_from"]), comparable)
+    rival = meet(job, project, current, trained, holdout)
+    rows = rival.rows if rival else holdout
+    measured = measure(project.spec, rows, manifest, predictor, rival.scores if rival else None)
+    verdict = _weigh(project.spec, measured, str(split.facts["holdout_from"]), rival)
     log.info("%s: %s", DEPLOY if verdict.deploy else REFUSE, verdict.reason)
-    facts = _facts(verdict, measured, current, trained, rival, holdout.height)
+    facts = _facts(verdict, measured, current, trained, rows.height)
     report = json.dumps(facts | {"measured": asdict(measured)}, indent=1).encode()
     output = publish(job.stores.data, folder, "evaluation.json", report, None)
     return Outcome({EVALUATION: output}, facts)
 
 
+def _weigh(
+    spec: ProjectSpec, measured: Measured, holdout_from: str, rival: Rival | None
+) -> Decision:
+    if rival and rival.scores is None:
+        unmeasured = Unmeasured(rival.champion.version, rival.trouble)
+        return decide(spec.gate, measured, holdout_from, None, unmeasured)
+    return decide(spec.gate, measured, holdout_from, rival.trained if rival else None)
+
+
 def _facts(
-    verdict: Decision,
-    measured: Measured,
-    current: Champion | None,
-    trained: Record,
-    rival: Rival | None,
-    rows: int,
+    verdict: Decision, measured: Measured, current: Champion | None, trained: Record, rows: int
 ) -> dict[str, Any]:
-    note = "" if rival is None or rival.scores is not None else " (its columns are other ones)"
     return {
         "decision": DEPLOY if verdict.deploy else REFUSE,
-        "reason": verdict.reason + note,
+        "reason": verdict.reason,
         "candidate_score": round(measured.candidate.value, 4),
         "champion_score": None if measured.champion is None else round(measured.champion.value, 4),
         "champion_version": current.version if current else None,
@@ -115,23 +114,6 @@ def _load(uri: str, digest: str) -> tuple[ArtifactManifest, Predictor]:
         return manifest, load(manifest, content)
     except ArtifactError as error:
         raise BadInputError(f"{error}: remove what is damaged and run train again") from error
-
-
-def _rival(current: Champion | None, candidate: str, holdout: pl.DataFrame) -> Rival | None:
-    """Score the holdout with the champion, unless it is the candidate itself."""
-    if current is None or current.fingerprint == candidate:
-        return None
-    try:
-        manifest, content = fetch(current.artifact, current.sha256)
-        predictor = load(manifest, content)
-    except ArtifactError as error:
-        raise StageError(f"the champion (version {current.version}) is unreadable: {error}") from (
-            error
-        )
-    if any(column.name not in holdout.columns for column in manifest.columns):
-        return Rival(current, None, manifest.trained)
-    scores = np.asarray(predictor(as_rows(holdout, manifest.columns)))
-    return Rival(current, scores, manifest.trained)
 
 
 def measure(

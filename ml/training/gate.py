@@ -23,6 +23,14 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Unmeasured:
+    """A champion that can't be measured on the holdout's days, and why."""
+
+    version: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Decision:
     """Deploy or refuse, and why, in one sentence."""
 
@@ -30,12 +38,24 @@ class Decision:
     reason: str
 
 
-def decide(gate: Gate, measured: Measured, holdout_from: str, rival: Trained | None) -> Decision:
+def decide(
+    gate: Gate,
+    measured: Measured,
+    holdout_from: str,
+    rival: Trained | None,
+    unmeasured: Unmeasured | None = None,
+) -> Decision:
     """Weigh the measurements against the gate; the first thing that speaks against it counts."""
-    objection = next(_objections(gate, measured, holdout_from, rival), None)
+    objections = _objections(gate, measured, holdout_from, rival)
+    objection = next(objections, None) or _no_comparison(gate, unmeasured)
     if objection:
         return Decision(False, objection)
-    if measured.champion is None or measured.gain is None:
+    if unmeasured:
+        versus = (
+            f"the champion, version {unmeasured.version}, can't be measured on these days "
+            f"({unmeasured.why}), and project.yaml lets it be replaced all the same"
+        )
+    elif measured.champion is None or measured.gain is None:
         versus = "there is no champion to compare it with"
     elif measured.gain.value > 0:
         versus = f"better than the champion's {measured.champion.value:.3f} by {measured.gain}"
@@ -75,6 +95,17 @@ def _objections(
                 f"{part.column} {part.value} would lose: AUC {part.candidate:.3f} "
                 f"against the champion's {_value(part.champion)} over {part.rows} rows"
             )
+
+
+def _no_comparison(gate: Gate, unmeasured: Unmeasured | None) -> str | None:
+    """Refuse what can't be compared, unless a person has named the version that may go."""
+    if unmeasured is None or str(gate.replace) == unmeasured.version:
+        return None
+    return (
+        f"the champion, version {unmeasured.version}, can't be measured on these days: "
+        f"{unmeasured.why}; to have it replaced all the same, write `replace: "
+        f"{unmeasured.version}` under gate in project.yaml and run the day again"
+    )
 
 
 def _value(score: Interval | float | None) -> str:

@@ -17,6 +17,7 @@ from ml.core.project import Project, load_code, read_project
 from ml.core.record import Output, Record, Result
 from ml.data.frames import as_rows, columns_of, for_estimator
 from ml.data.parts import HOLDOUT, TRAIN, read_part
+from ml.data.recipe import keep_recipe
 from ml.registry.tracking import connected, experiment_id, run_tags, upsert
 from ml.serving.manifest import Trained
 from ml.stages import Stage
@@ -96,6 +97,7 @@ def train(job: Job, project: Project, data: Record, key: str) -> Outcome:
         "format_reason": exported.reason,
         "artifact": artifact,
         "sha256": exported.digest,
+        "recipe": keep_recipe(job.stores.models, project),
         "train_until": candidate.trained.train_until,
     }
     example = for_estimator(frames[HOLDOUT].head(100), candidate.columns)

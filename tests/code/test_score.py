@@ -299,22 +299,6 @@ def test_a_champion_that_is_damaged_is_named(finished: Workshop, pinned: str, da
     assert "version 1 can't be scored with" in done.stderr
 
 
-def test_a_model_of_other_features_is_named(finished: Workshop, pinned: str, day: date) -> None:
-    file = finished.project / "model.py"
-    text = file.read_text()
-    finished.land(day)
-    file.write_text(text.replace('"weight", "stops"', '"weight", halts="stops"'))
-    try:
-        done = score(finished, pinned, day)
-    finally:
-        file.write_text(text)
-    assert done.returncode == 3
-    assert "looks at 'stops', a int, which today's features do not have" in done.stderr
-
-
-# The parts on their own.
-
-
 def test_rows_that_the_server_would_refuse_are_refused() -> None:
     columns = [
         Column(name="n", type="int"),
