@@ -126,7 +126,7 @@ Copies of one component on different nodes where there are some, unless the valu
 Call with (list $ component workload).
 */}}
 {{- define "slipway.spread" -}}
-{{- if and (gt (int (index . 2).replicas) 1) (not (hasKey (index . 2).pod "topologySpreadConstraints")) -}}
+{{- if and (gt (int (index . 2).replicas) 1) (not (hasKey (default dict (index . 2).pod) "topologySpreadConstraints")) -}}
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname

@@ -3,10 +3,35 @@ Values that contradict each other stop the installation with a sentence instead 
 values.schema.json has caught unknown keys and wrong types before this runs.
 */}}
 {{- define "slipway.validate" -}}
+{{- include "slipway.validateKeys" . -}}
 {{- include "slipway.validatePostgres" . -}}
 {{- include "slipway.validateObjectStore" . -}}
 {{- include "slipway.validateAirflow" . -}}
 {{- include "slipway.validateServices" . -}}
+{{- end -}}
+
+{{/*
+A key without a value (`postgres:` and nothing below it) takes the chart's default away; files/keys.txt has the keys that
+can't go.
+*/}}
+{{- define "slipway.validateKeys" -}}
+{{- $empty := list -}}
+{{- range $path := .Files.Lines "files/keys.txt" -}}
+{{- $found := $.Values -}}
+{{- $walked := "" -}}
+{{- $gone := false -}}
+{{- range $key := splitList "." $path | compact -}}
+{{- if not $gone -}}
+{{- $walked = printf "%s.%s" $walked $key | trimPrefix "." -}}
+{{- $found = index $found $key -}}
+{{- $gone = kindIs "invalid" $found -}}
+{{- end -}}
+{{- end -}}
+{{- if $gone -}}{{- $empty = append $empty $walked -}}{{- end -}}
+{{- end -}}
+{{- with uniq $empty -}}
+{{- fail (printf "no value is given for %s: leave the key out to keep its default, or say what it is." (join ", " .)) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "slipway.validatePostgres" -}}
