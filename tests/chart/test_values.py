@@ -140,6 +140,11 @@ def test_a_wrong_value_is_refused_by_name(
 
 
 EXTERNAL = {"enabled": False, "external": {"host": "db"}}
+BROUGHT = {
+    "enabled": False,
+    "databases": {"airflow": {"existingSecret": "a"}, "mlflow": {"existingSecret": "m"}},
+}
+USERS = ("stages", "lander", "mlflow", "serving")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +187,45 @@ EXTERNAL = {"enabled": False, "external": {"host": "db"}}
         (
             {"objectStore": {"enabled": False, "external": {"endpoint": "https://s3"}}},
             "objectStore.enabled is false but objectStore.users.airflow.existingSecret is empty",
+        ),
+        (
+            {"objectStore": {"users": {"stages": {"cloudRole": True}}}},
+            "objectStore.users.stages.cloudRole is true but objectStore.enabled is true: this "
+            "release's own MinIO knows no roles of a cloud",
+        ),
+        (
+            {
+                "objectStore": {
+                    "enabled": False,
+                    "external": {"endpoint": "https://s3"},
+                    "users": {"airflow": {"cloudRole": True, "existingSecret": "keys"}}
+                    | {user: {"cloudRole": True} for user in USERS},
+                }
+            },
+            'objectStore.users.airflow has keys (existingSecret is "keys") and is a role of the '
+            "cloud (cloudRole is true): leave one of them out.",
+        ),
+        (
+            {"objectStore": {"users": {"mlflow": {"serviceAccountAnnotations": {"role": "x"}}}}},
+            "objectStore.users.mlflow.serviceAccountAnnotations would do nothing, as cloudRole is "
+            "false",
+        ),
+        (
+            {"postgres": {"external": {"sslMode": "verify-full"}}},
+            "postgres.external.sslMode is verify-full but postgres.enabled is true",
+        ),
+        (
+            {"postgres": BROUGHT | {"external": {"host": "db", "sslMode": "verify-ca"}}},
+            "postgres.external.sslMode is verify-ca but postgres.external.caSecret is empty: name "
+            "a Secret with the key ca.crt",
+        ),
+        (
+            {"postgres": BROUGHT | {"external": {"host": "db", "caSecret": "ca"}}},
+            'postgres.external.caSecret is "ca" but nothing would be checked against it',
+        ),
+        (
+            {"postgres": {"external": {"caSecret": "ca"}}},
+            'postgres.external.caSecret is "ca" but nothing would be checked against it',
         ),
         (
             {"objectStore": {"buckets": {"data": "same", "logs": "same"}}},
