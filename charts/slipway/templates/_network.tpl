@@ -80,6 +80,33 @@ Ranges and ports as one egress rule. Call with (list cidrs ports).
 {{- end -}}
 
 {{/*
+Where the Kubernetes API answers, {cidrs, ports}: what the values say, else what the cluster says, else everywhere. Both
+the server's own addresses and its Service's count, as networks differ in which of the two they see. Helm can't catch a
+refusal, but it names the template in which it came. Call with $.
+*/}}
+{{- define "slipway.network.kubernetesApi: where you may not look it up, give networkPolicy.kubernetesApi.cidrs" -}}
+{{- $given := .Values.networkPolicy.kubernetesApi -}}
+{{- $cidrs := default list $given.cidrs -}}
+{{- $ports := list -}}
+{{- range $given.ports }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- if not $cidrs -}}
+{{- $slice := lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" -}}
+{{- $addresses := list -}}
+{{- range $slice.endpoints }}{{ $addresses = concat $addresses .addresses }}{{ end -}}
+{{- range $slice.ports }}{{ $ports = append $ports (int .port) }}{{ end -}}
+{{- if $addresses -}}
+{{- $service := default dict (lookup "v1" "Service" "default" "kubernetes").spec -}}
+{{- $addresses = concat $addresses (default list $service.clusterIPs) -}}
+{{- range $service.ports }}{{ $ports = append $ports (int .port) }}{{ end -}}
+{{- end -}}
+{{- range $addresses | uniq -}}
+{{- $cidrs = append $cidrs (printf "%s/%s" . (contains ":" . | ternary "128" "32")) -}}
+{{- end -}}
+{{- end -}}
+{{- dict "cidrs" (default (list "0.0.0.0/0") $cidrs) "ports" (uniq $ports) | toYaml -}}
+{{- end -}}
+
+{{/*
 One egress rule to a server of the table. Call with (list $ server).
 */}}
 {{- define "slipway.network.egressTo" -}}
@@ -87,7 +114,8 @@ One egress rule to a server of the table. Call with (list $ server).
 {{- $server := index . 1 -}}
 {{- $values := $root.Values -}}
 {{- if eq $server "kubernetes-api" -}}
-{{ include "slipway.network.outside" (list $values.networkPolicy.kubernetesApi.cidrs $values.networkPolicy.kubernetesApi.ports) }}
+{{- $api := include "slipway.network.kubernetesApi: where you may not look it up, give networkPolicy.kubernetesApi.cidrs" $root | fromYaml -}}
+{{ include "slipway.network.outside" (list $api.cidrs $api.ports) }}
 {{- else if eq $server "cloud-roles" -}}
 {{ include "slipway.network.outside" (list $values.objectStore.external.roleService.cidrs $values.objectStore.external.roleService.ports) }}
 {{- else if eq $server "receivers" -}}
