@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make values.schema.json and docs/values.md from values.yaml and its comments.
+"""Make values.schema.json, files/keys.txt and docs/values.md from values.yaml and its comments.
 
-    charts/generate.py         write both files
+    charts/generate.py         write the files
     charts/generate.py --check   exit 1 and name the file that is not what values.yaml says
 
 Every key of values.yaml has a comment above it; a comment line `# @schema {...}` is JSON that
@@ -24,6 +24,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 VALUES = ROOT / "charts/slipway/values.yaml"
 SCHEMA = ROOT / "charts/slipway/values.schema.json"
+KEYS = ROOT / "charts/slipway/files/keys.txt"
 TABLE = ROOT / "docs/values.md"
 KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z][\w.-]*):(?P<rest>.*)$")
 
@@ -118,6 +119,12 @@ class Entry:
     def is_leaf(self) -> bool:
         """Whether the schema treats the key as one value rather than as a group of keys."""
         return not isinstance(self.default, dict) or not self.default or "$ref" in self.narrowing
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the key without a value means what its empty default does, or has a meaning."""
+        empty = self.default in ("", {}, [])
+        return empty or "null" in self.narrowing.get("type", ())
 
 
 class ValuesError(Exception):
@@ -244,10 +251,19 @@ def table(found: list[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def keys(found: list[Entry]) -> str:
+    """The paths of all keys that must have a value, one a line: Helm takes an empty one away."""
+    return "".join(f"{'.'.join(entry.path)}\n" for entry in found if not entry.may_be_empty)
+
+
 def outputs() -> dict[Path, str]:
     """What each generated file must contain."""
     found = entries(VALUES.read_text())
-    return {SCHEMA: json.dumps(schema(found), indent=1) + "\n", TABLE: table(found)}
+    return {
+        SCHEMA: json.dumps(schema(found), indent=1) + "\n",
+        KEYS: keys(found),
+        TABLE: table(found),
+    }
 
 
 def main() -> int:

@@ -42,10 +42,12 @@ def helm() -> str:
     return environment.stdout.strip()
 
 
-def render_text(*arguments: str, binary: str | None = None) -> str:
+def render_text(
+    *arguments: str, binary: str | None = None, kubeconfig: Path = Path("/dev/null")
+) -> str:
     """What `helm template` prints; raises RefusedError with helm's words."""
     command = [binary or helm(), "template", "slipway", str(CHART), "--namespace", NAMESPACE]
-    environment = {**os.environ, "KUBECONFIG": "/dev/null"}
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, check=False, env=environment
     )

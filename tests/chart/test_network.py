@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tests.chart.kubernetes_api import FORBIDDEN, kubernetes_api
 from tests.chart.rendering import (
     Object,
     PodSpec,
+    RefusedError,
     name,
     of_kind,
     one,
     pods,
+    render_text,
     render_values,
 )
 
@@ -189,3 +193,76 @@ def test_tasks_reach_mlflow_only_when_the_values_say_so(tmp_path: Path) -> None:
         for client in _targets({"to": rule["from"]}, known)
     }
     assert entered == {client for client, to in PATHS.items() if "mlflow" in to} | clients
+
+
+SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+SERVICE = "/api/v1/namespaces/default/services/kubernetes"
+API: dict[str, Object] = {
+    SLICE: {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["172.18.0.4"]}, {"addresses": ["172.18.0.5"]}],
+        "ports": [{"name": "https", "port": 8443, "protocol": "TCP"}],
+    },
+    SERVICE: {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "spec": {"clusterIPs": ["10.96.0.1", "fd00::1"], "ports": [{"port": 443}]},
+    },
+}
+ASKING = ["airflow-api-server", "airflow-cleanup", "airflow-scheduler", "airflow-triggerer"]
+ASKING += ["stage-roll-out"]
+
+
+def ways_to_the_api(objects: list[Object]) -> dict[str, tuple[list[str], list[int]]]:
+    """Address ranges and ports that policies of the defaults open besides pods, by policy."""
+    return {
+        policy["metadata"]["name"].removeprefix("slipway-"): (
+            [peer["ipBlock"]["cidr"] for peer in rule["to"]],
+            [port["port"] for port in rule["ports"]],
+        )
+        for policy in of_kind(objects, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        if "ipBlock" in rule["to"][0]
+    }
+
+
+def asked(objects: dict[str, Object], folder: Path, *arguments: str) -> list[Object]:
+    """What Helm renders when it may ask a cluster that has these objects."""
+    how = ("--dry-run=server", "--disable-openapi-validation")
+    with kubernetes_api(objects, folder) as kubeconfig:
+        text = render_text(*how, *arguments, kubeconfig=kubeconfig)
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def test_the_way_to_the_kubernetes_api_leads_to_the_addresses_that_the_cluster_names(
+    tmp_path: Path,
+) -> None:
+    ways = ways_to_the_api(asked(API, tmp_path))
+    cidrs = ["172.18.0.4/32", "172.18.0.5/32", "10.96.0.1/32", "fd00::1/128"]
+    assert ways == dict.fromkeys(ASKING, (cidrs, [443, 6443, 8443]))
+
+
+def test_it_leads_everywhere_where_helm_can_not_ask(laptop: list[Object]) -> None:
+    assert ways_to_the_api(laptop) == dict.fromkeys(ASKING, (["0.0.0.0/0"], [443, 6443]))
+
+
+@pytest.mark.parametrize("cluster", [API, dict.fromkeys(API, FORBIDDEN)], ids=["seen", "hidden"])
+def test_ranges_in_the_values_win_and_nothing_is_asked(
+    tmp_path: Path, cluster: dict[str, Object]
+) -> None:
+    given = ["--set", "networkPolicy.kubernetesApi.cidrs={10.7.0.0/16}"]
+    ways = ways_to_the_api(asked(cluster, tmp_path, *given))
+    assert ways == dict.fromkeys(ASKING, (["10.7.0.0/16"], [443, 6443]))
+
+
+def test_who_may_not_ask_is_told_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as caught:
+        asked(dict.fromkeys(API, FORBIDDEN), tmp_path)
+    assert "where you may not look it up, give networkPolicy.kubernetesApi.cidrs" in str(
+        caught.value
+    )
+    assert 'endpointslices "kubernetes" is forbidden' in str(caught.value)

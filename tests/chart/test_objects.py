@@ -271,7 +271,7 @@ def test_mlflow_answers_to_every_spelling_of_its_service(laptop: list[Object]) -
 
 
 def test_scenarios_are_files_of_values() -> None:
-    assert len(SCENARIOS) == 8
+    assert len(SCENARIOS) == 9
     for number, file in enumerate(SCENARIOS, 1):
         assert file.name.startswith(f"{number:02}-")
         assert file.read_text().startswith("# "), f"{file.name} does not say what it is"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from charts import generate
-from tests.chart.rendering import CHART, REPO, RefusedError, render_values
+from tests.chart.rendering import CHART, REPO, SCENARIOS, RefusedError, render, render_values
 
 ORDER = [
     *("enabled", "image", "replicas", "resources", "env", "pod", "podAnnotations"),
@@ -81,6 +82,7 @@ def test_a_stale_schema_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(generate, "SCHEMA", tmp_path / "values.schema.json")
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     monkeypatch.setattr(generate, "TABLE", tmp_path / "values.md")
+    monkeypatch.setattr(generate, "KEYS", tmp_path / "keys.txt")
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 1
     monkeypatch.setattr(sys, "argv", ["generate.py"])
@@ -138,6 +140,11 @@ def test_a_wrong_value_is_refused_by_name(
 
 
 EXTERNAL = {"enabled": False, "external": {"host": "db"}}
+BROUGHT = {
+    "enabled": False,
+    "databases": {"airflow": {"existingSecret": "a"}, "mlflow": {"existingSecret": "m"}},
+}
+USERS = ("stages", "lander", "mlflow", "serving")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +189,45 @@ EXTERNAL = {"enabled": False, "external": {"host": "db"}}
             "objectStore.enabled is false but objectStore.users.airflow.existingSecret is empty",
         ),
         (
+            {"objectStore": {"users": {"stages": {"cloudRole": True}}}},
+            "objectStore.users.stages.cloudRole is true but objectStore.enabled is true: this "
+            "release's own MinIO knows no roles of a cloud",
+        ),
+        (
+            {
+                "objectStore": {
+                    "enabled": False,
+                    "external": {"endpoint": "https://s3"},
+                    "users": {"airflow": {"cloudRole": True, "existingSecret": "keys"}}
+                    | {user: {"cloudRole": True} for user in USERS},
+                }
+            },
+            'objectStore.users.airflow has keys (existingSecret is "keys") and is a role of the '
+            "cloud (cloudRole is true): leave one of them out.",
+        ),
+        (
+            {"objectStore": {"users": {"mlflow": {"serviceAccountAnnotations": {"role": "x"}}}}},
+            "objectStore.users.mlflow.serviceAccountAnnotations would do nothing, as cloudRole is "
+            "false",
+        ),
+        (
+            {"postgres": {"external": {"sslMode": "verify-full"}}},
+            "postgres.external.sslMode is verify-full but postgres.enabled is true",
+        ),
+        (
+            {"postgres": BROUGHT | {"external": {"host": "db", "sslMode": "verify-ca"}}},
+            "postgres.external.sslMode is verify-ca but postgres.external.caSecret is empty: name "
+            "a Secret with the key ca.crt",
+        ),
+        (
+            {"postgres": BROUGHT | {"external": {"host": "db", "caSecret": "ca"}}},
+            'postgres.external.caSecret is "ca" but nothing would be checked against it',
+        ),
+        (
+            {"postgres": {"external": {"caSecret": "ca"}}},
+            'postgres.external.caSecret is "ca" but nothing would be checked against it',
+        ),
+        (
             {"objectStore": {"buckets": {"data": "same", "logs": "same"}}},
             "objectStore.buckets uses a name twice",
         ),
@@ -201,3 +247,66 @@ def test_values_that_contradict_each_other_are_refused_with_a_sentence(
 ) -> None:
     said = refusal(values, tmp_path)
     assert sentence in said
+
+
+ENTRIES = generate.entries((CHART / "values.yaml").read_text())
+GROUPS = [entry.path for entry in ENTRIES if not entry.is_leaf]
+
+
+def without(paths: list[tuple[str, ...]], tmp_path: Path) -> list[str]:
+    """Arguments for a values file that names these keys and gives them no value."""
+    values: dict[str, Any] = {}
+    for *above, key in paths:
+        here = values
+        for name in above:
+            here = here.setdefault(name, {})
+        here[key] = None
+    file = tmp_path / "empty.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return ["--values", str(file)]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=".".join)
+def test_a_section_without_a_value_is_a_sentence(path: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as caught:
+        render(*without([path], tmp_path))
+    said = str(caught.value)
+    sentence = f"no value is given for {'.'.join(path)}: leave the key out to keep its default"
+    assert sentence in said
+    assert "nil pointer" not in said
+
+
+def test_every_key_that_needs_a_value_is_named_when_it_has_none(tmp_path: Path) -> None:
+    needed = [entry.path for entry in ENTRIES if entry.is_leaf and not entry.may_be_empty]
+    with pytest.raises(RefusedError) as caught:
+        render(*without(needed, tmp_path))
+    named = str(caught.value).split("no value is given for ")[1].split(": leave")[0].split(", ")
+    assert named == [".".join(path) for path in needed]
+    assert len(named) > 80
+
+
+@pytest.mark.parametrize("file", [SCENARIOS[0], SCENARIOS[4]], ids=["one pod", "two pods"])
+def test_all_other_keys_may_be_left_without_one(file: Path, tmp_path: Path) -> None:
+    given = yaml.safe_load(file.read_text())
+    own_meaning = {("runAsUser",), ("postgres", "runAsUser")}
+    free = {entry.path for entry in ENTRIES if entry.is_leaf and entry.may_be_empty}
+    free -= own_meaning | {path for path in free if is_given(given, path)}
+    assert len(free) > 100
+    arguments = without(sorted(free), tmp_path)
+    assert rendered(file, *arguments) == rendered(file)
+
+
+def is_given(values: object, path: tuple[str, ...]) -> bool:
+    """Whether a values file says what this key is."""
+    for key in path:
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
+def rendered(file: Path, *arguments: str) -> str:
+    """The objects as text, without the digests of values and the secrets made up anew."""
+    objects = render("--values", str(file), *arguments)
+    text = yaml.safe_dump([found for found in objects if found["kind"] != "Secret"])
+    return re.sub(r"\b[0-9a-f]{8,16}\b", "digest", text)

@@ -111,3 +111,17 @@ def test_every_component_reaches_what_it_needs_and_nothing_else() -> None:
     # No label, so no policy holds it back: the servers' own policies must.
     pods.append(network_probe.pod("stranger", {}, image, targets))
     assert network_probe.reached_by(pods) == PATHS | {"stranger": {"kube"}}
+
+
+def test_the_way_to_the_kubernetes_api_leads_to_its_own_addresses_alone() -> None:
+    api = kubectl_json("get", "endpointslice", "kubernetes", "-n", "default")["endpoints"]
+    service = kubectl_json("get", "service", "kubernetes", "-n", "default")["spec"]["clusterIPs"]
+    known = {address for one in api for address in one["addresses"]} | set(service)
+    opened = {
+        peer["ipBlock"]["cidr"].partition("/")[0]
+        for row in ("stage-roll-out", "airflow-cleanup")
+        for rule in kubectl_json("get", "networkpolicy", f"slipway-{row}")["spec"]["egress"]
+        for peer in rule.get("to", [])
+        if "ipBlock" in peer
+    }
+    assert opened == known

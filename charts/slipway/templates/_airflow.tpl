@@ -71,12 +71,14 @@ The user's settings as environment variables.
 {{- end -}}
 
 {{/*
-An S3 connection of Airflow, put together from a Secret's keys by the kubelet. Call with (list $ NAME).
+An S3 connection of Airflow, put together from a Secret's keys by the kubelet; without a login, boto3 looks for what the
+cloud gives the pod's role. Call with (list $ NAME).
 */}}
 {{- define "slipway.airflow.connection" -}}
 {{- $root := index . 0 -}}
+{{- $login := include "slipway.objectStore.isRole" (list $root "airflow") | empty | ternary "\"login\": \"$(OBJECT_STORE_ACCESS_KEY)\", \"password\": \"$(OBJECT_STORE_SECRET_KEY)\", " "" -}}
 - name: AIRFLOW_CONN_{{ index . 1 }}
-  value: '{"conn_type": "aws", "login": "$(OBJECT_STORE_ACCESS_KEY)", "password": "$(OBJECT_STORE_SECRET_KEY)", "extra": {"endpoint_url": {{ include "slipway.objectStore.endpoint" $root | toJson }}, "region_name": {{ $root.Values.objectStore.region | toJson }}}}'
+  value: '{"conn_type": "aws", {{ $login }}"extra": {"endpoint_url": {{ include "slipway.objectStore.endpoint" $root | toJson }}, "region_name": {{ $root.Values.objectStore.region | toJson }}}}'
 {{- end -}}
 
 {{/*
@@ -96,9 +98,8 @@ The connection to MLflow, as its user `stages`, where tasks may have it. Call wi
 Log upload and download, with the object-store user `airflow`. Call with $.
 */}}
 {{- define "slipway.airflow.logEnv" -}}
-{{- $secret := include "slipway.objectStore.userSecretName" (list . "airflow") -}}
-{{ include "slipway.secretEnv" (list "OBJECT_STORE_ACCESS_KEY" $secret "access-key") }}
-{{ include "slipway.secretEnv" (list "OBJECT_STORE_SECRET_KEY" $secret "secret-key") }}
+{{- with include "slipway.objectStore.keys" (list . "airflow" "OBJECT_STORE_ACCESS_KEY" "OBJECT_STORE_SECRET_KEY") }}{{ . }}
+{{ end -}}
 {{ include "slipway.airflow.connection" (list . "MINIO_LOGS") }}
 {{- end -}}
 
@@ -217,6 +218,7 @@ The init container that waits for the migration of exactly this release's image 
   volumeMounts:
     - {name: tmp, mountPath: /tmp}
     - {name: scripts, mountPath: /opt/slipway-scripts, readOnly: true}
+    {{- with include "slipway.postgres.caMount" . }}{{ . | nindent 4 }}{{ end }}
 {{- end -}}
 
 {{/*

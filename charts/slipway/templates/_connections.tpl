@@ -29,8 +29,34 @@ passwords may contain any character. Call with (list $ "airflow" databaseName).
   value: {{ index . 2 }}
 - name: PGSSLMODE
   value: {{ ternary "disable" $root.Values.postgres.external.sslMode $root.Values.postgres.enabled }}
+{{- if $root.Values.postgres.external.caSecret }}
+- name: PGSSLROOTCERT
+  value: {{ include "slipway.postgres.caFolder" . }}/ca.crt
+{{- end }}
 {{ include "slipway.secretEnv" (list "PGUSER" $secret "username") }}
 {{ include "slipway.secretEnv" (list "PGPASSWORD" $secret "password") }}
+{{- end -}}
+
+{{- define "slipway.postgres.caFolder" -}}/run/slipway/postgres-ca{{- end -}}
+
+{{/*
+The certificates of who vouches for an external server, for every pod that has slipway.postgres.env. Call with $.
+*/}}
+{{- define "slipway.postgres.caMount" -}}
+{{- if .Values.postgres.external.caSecret -}}
+- {name: postgres-ca, mountPath: {{ include "slipway.postgres.caFolder" . }}, readOnly: true}
+{{- end -}}
+{{- end -}}
+
+{{- define "slipway.postgres.caVolume" -}}
+{{- with .Values.postgres.external.caSecret -}}
+- name: postgres-ca
+  projected:
+    sources:
+      - secret:
+          name: {{ . }}
+          items: [{key: ca.crt, path: ca.crt}]
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -61,15 +87,33 @@ The port in the endpoint's address.
 {{- end -}}
 
 {{/*
+Says "yes" when a user is a role of the cloud, which gives its pods what they need. Call with (list $ "stages").
+*/}}
+{{- define "slipway.objectStore.isRole" -}}
+{{- if (index (index . 0).Values.objectStore.users (index . 1)).cloudRole }}yes{{ end -}}
+{{- end -}}
+
+{{/*
+A user's keys; nothing for a role. Call with (list $ "stages" ACCESS_KEY SECRET_KEY), the last two names of variables.
+*/}}
+{{- define "slipway.objectStore.keys" -}}
+{{- if not (include "slipway.objectStore.isRole" .) -}}
+{{- $secret := include "slipway.objectStore.userSecretName" . -}}
+{{ include "slipway.secretEnv" (list (index . 2) $secret "access-key") }}
+{{ include "slipway.secretEnv" (list (index . 3) $secret "secret-key") }}
+{{- end -}}
+{{- end -}}
+
+{{/*
 Credentials and address of the object store, for obstore and boto3 alike. Call with (list $ "stages").
 */}}
 {{- define "slipway.objectStore.env" -}}
 {{- $root := index . 0 -}}
 {{- $endpoint := include "slipway.objectStore.endpoint" $root -}}
-{{- $secret := include "slipway.objectStore.userSecretName" . -}}
-{{ include "slipway.secretEnv" (list "AWS_ACCESS_KEY_ID" $secret "access-key") }}
-{{ include "slipway.secretEnv" (list "AWS_SECRET_ACCESS_KEY" $secret "secret-key") }}
-- name: AWS_ENDPOINT_URL
+{{- with include "slipway.objectStore.keys" (list $root (index . 1) "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY") }}{{ . }}
+{{ end -}}
+# Not AWS_ENDPOINT_URL: boto3 would look for the keys of roles there too.
+- name: AWS_ENDPOINT_URL_S3
   value: {{ $endpoint }}
 # obstore reads the first name, boto3 the second.
 - name: AWS_REGION

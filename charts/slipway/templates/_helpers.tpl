@@ -126,7 +126,7 @@ Copies of one component on different nodes where there are some, unless the valu
 Call with (list $ component workload).
 */}}
 {{- define "slipway.spread" -}}
-{{- if and (gt (int (index . 2).replicas) 1) (not (hasKey (index . 2).pod "topologySpreadConstraints")) -}}
+{{- if and (gt (int (index . 2).replicas) 1) (not (hasKey (default dict (index . 2).pod) "topologySpreadConstraints")) -}}
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
@@ -215,14 +215,20 @@ spec:
 {{- end -}}
 
 {{/*
-A service account that holds no token unless its pod asks for one. Call with (list $ component workload).
+A service account that holds no token unless its pod asks for one. Call with (list $ component workload), and for pods
+that use the object store (list $ component workload storeUser): the user may be a role that the account stands for.
 */}}
 {{- define "slipway.serviceAccount" -}}
+{{- $annotations := default dict (index . 2).serviceAccountAnnotations -}}
+{{- if gt (len .) 3 -}}
+{{- $user := index (index . 0).Values.objectStore.users (index . 3) -}}
+{{- $annotations = merge (deepCopy $annotations) (default dict $user.serviceAccountAnnotations) -}}
+{{- end -}}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
   {{- include "slipway.metadata" (list (index . 0) (index . 1)) | nindent 2 }}
-  {{- with (index . 2).serviceAccountAnnotations }}
+  {{- with $annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -51,6 +51,9 @@ Identity of the databases' migration: everything that decides its result. Waitin
 {{- define "slipway.mlflow.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 - {name: scripts, mountPath: /opt/slipway-scripts, readOnly: true}
+{{- with include "slipway.postgres.caMount" . }}
+{{ . }}
+{{- end }}
 {{- end -}}
 
 {{- define "slipway.mlflow.volumes" -}}
@@ -59,4 +62,7 @@ Identity of the databases' migration: everything that decides its result. Waitin
 - name: scripts
   configMap:
     name: {{ include "slipway.componentName" (list . "mlflow-scripts") }}
+{{- with include "slipway.postgres.caVolume" . }}
+{{ . }}
+{{- end }}
 {{- end -}}

@@ -6,25 +6,29 @@ connectivity test on a cluster reads them back.
 {{- $told := ternary "" ", receivers" (empty .Values.airflow.notifications.existingSecret) -}}
 {{- $late := ternary "" ", receivers" (empty (include "slipway.airflow.tellsOfLateRuns" .)) -}}
 {{- $mlflow := .Values.airflow.mlflowConnection | ternary ", mlflow" "" -}}
-airflow-api-server: [postgres, minio, kubernetes-api, airflow-scheduler, airflow-triggerer]
-airflow-scheduler: [postgres, minio, kubernetes-api, airflow-api-server{{ $told }}{{ $mlflow }}]
+{{- $roles := dict -}}
+{{- range $user, $settings := omit .Values.objectStore.users "root" -}}
+{{- $_ := set $roles $user ($settings.cloudRole | ternary ", cloud-roles" "") -}}
+{{- end -}}
+airflow-api-server: [postgres, minio{{ $roles.airflow }}, kubernetes-api, airflow-scheduler, airflow-triggerer]
+airflow-scheduler: [postgres, minio{{ $roles.airflow }}, kubernetes-api, airflow-api-server{{ $told }}{{ $mlflow }}]
 airflow-dag-processor: [postgres]
-airflow-triggerer: [postgres, minio, kubernetes-api{{ $late }}{{ $mlflow }}]
-airflow-task: [minio, airflow-api-server{{ $mlflow }}]
+airflow-triggerer: [postgres, minio{{ $roles.airflow }}, kubernetes-api{{ $late }}{{ $mlflow }}]
+airflow-task: [minio{{ $roles.airflow }}, airflow-api-server{{ $mlflow }}]
 airflow-migration: [postgres]
 airflow-cleanup: [kubernetes-api]
-mlflow: [postgres, minio]
+mlflow: [postgres, minio{{ $roles.mlflow }}]
 mlflow-migration: [postgres]
 postgres: []
 minio: []
 object-store-setup: [minio]
-stage-data: [minio]
-stage-model: [minio, mlflow]
-stage-roll-out: [minio, mlflow, kubernetes-api, serving]
-stage-smoke: [minio, serving]
-stage-land: [minio]
-serving: [minio]
-test: [minio, mlflow, airflow-api-server]
+stage-data: [minio{{ $roles.stages }}]
+stage-model: [minio{{ $roles.stages }}, mlflow]
+stage-roll-out: [minio{{ $roles.stages }}, mlflow, kubernetes-api, serving]
+stage-smoke: [minio{{ $roles.stages }}, serving]
+stage-land: [minio{{ $roles.lander }}]
+serving: [minio{{ $roles.serving }}]
+test: [minio{{ $roles.airflow }}, mlflow, airflow-api-server]
 {{- end -}}
 
 {{/*
@@ -76,6 +80,33 @@ Ranges and ports as one egress rule. Call with (list cidrs ports).
 {{- end -}}
 
 {{/*
+Where the Kubernetes API answers, {cidrs, ports}: what the values say, else what the cluster says, else everywhere. Both
+the server's own addresses and its Service's count, as networks differ in which of the two they see. Helm can't catch a
+refusal, but it names the template in which it came. Call with $.
+*/}}
+{{- define "slipway.network.kubernetesApi: where you may not look it up, give networkPolicy.kubernetesApi.cidrs" -}}
+{{- $given := .Values.networkPolicy.kubernetesApi -}}
+{{- $cidrs := default list $given.cidrs -}}
+{{- $ports := list -}}
+{{- range $given.ports }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- if not $cidrs -}}
+{{- $slice := lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes" -}}
+{{- $addresses := list -}}
+{{- range $slice.endpoints }}{{ $addresses = concat $addresses .addresses }}{{ end -}}
+{{- range $slice.ports }}{{ $ports = append $ports (int .port) }}{{ end -}}
+{{- if $addresses -}}
+{{- $service := default dict (lookup "v1" "Service" "default" "kubernetes").spec -}}
+{{- $addresses = concat $addresses (default list $service.clusterIPs) -}}
+{{- range $service.ports }}{{ $ports = append $ports (int .port) }}{{ end -}}
+{{- end -}}
+{{- range $addresses | uniq -}}
+{{- $cidrs = append $cidrs (printf "%s/%s" . (contains ":" . | ternary "128" "32")) -}}
+{{- end -}}
+{{- end -}}
+{{- dict "cidrs" (default (list "0.0.0.0/0") $cidrs) "ports" (uniq $ports) | toYaml -}}
+{{- end -}}
+
+{{/*
 One egress rule to a server of the table. Call with (list $ server).
 */}}
 {{- define "slipway.network.egressTo" -}}
@@ -83,7 +114,10 @@ One egress rule to a server of the table. Call with (list $ server).
 {{- $server := index . 1 -}}
 {{- $values := $root.Values -}}
 {{- if eq $server "kubernetes-api" -}}
-{{ include "slipway.network.outside" (list $values.networkPolicy.kubernetesApi.cidrs $values.networkPolicy.kubernetesApi.ports) }}
+{{- $api := include "slipway.network.kubernetesApi: where you may not look it up, give networkPolicy.kubernetesApi.cidrs" $root | fromYaml -}}
+{{ include "slipway.network.outside" (list $api.cidrs $api.ports) }}
+{{- else if eq $server "cloud-roles" -}}
+{{ include "slipway.network.outside" (list $values.objectStore.external.roleService.cidrs $values.objectStore.external.roleService.ports) }}
 {{- else if eq $server "receivers" -}}
 {{ include "slipway.network.outside" (list $values.airflow.notifications.cidrs $values.airflow.notifications.ports) }}
 {{- else if and (eq $server "postgres") (not $values.postgres.enabled) -}}

@@ -3,16 +3,51 @@ Values that contradict each other stop the installation with a sentence instead 
 values.schema.json has caught unknown keys and wrong types before this runs.
 */}}
 {{- define "slipway.validate" -}}
+{{- include "slipway.validateKeys" . -}}
 {{- include "slipway.validatePostgres" . -}}
 {{- include "slipway.validateObjectStore" . -}}
 {{- include "slipway.validateAirflow" . -}}
 {{- include "slipway.validateServices" . -}}
 {{- end -}}
 
+{{/*
+A key without a value (`postgres:` and nothing below it) takes the chart's default away; files/keys.txt has the keys that
+can't go.
+*/}}
+{{- define "slipway.validateKeys" -}}
+{{- $empty := list -}}
+{{- range $path := .Files.Lines "files/keys.txt" -}}
+{{- $found := $.Values -}}
+{{- $walked := "" -}}
+{{- $gone := false -}}
+{{- range $key := splitList "." $path | compact -}}
+{{- if not $gone -}}
+{{- $walked = printf "%s.%s" $walked $key | trimPrefix "." -}}
+{{- $found = index $found $key -}}
+{{- $gone = kindIs "invalid" $found -}}
+{{- end -}}
+{{- end -}}
+{{- if $gone -}}{{- $empty = append $empty $walked -}}{{- end -}}
+{{- end -}}
+{{- with uniq $empty -}}
+{{- fail (printf "no value is given for %s: leave the key out to keep its default, or say what it is." (join ", " .)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "slipway.validatePostgres" -}}
 {{- $postgres := .Values.postgres -}}
 {{- if and $postgres.enabled $postgres.external.host -}}
 {{- fail (printf "postgres.external.host is %q but postgres.enabled is true: set postgres.enabled to false to use the external server, or empty postgres.external.host." $postgres.external.host) -}}
+{{- end -}}
+{{- $verifies := hasPrefix "verify-" $postgres.external.sslMode -}}
+{{- if and $postgres.external.caSecret (or $postgres.enabled (not $verifies)) -}}
+{{- fail (printf "postgres.external.caSecret is %q but nothing would be checked against it: it needs postgres.enabled false and postgres.external.sslMode verify-ca or verify-full." $postgres.external.caSecret) -}}
+{{- end -}}
+{{- if and $verifies $postgres.enabled -}}
+{{- fail (printf "postgres.external.sslMode is %s but postgres.enabled is true: this release's own Postgres has no certificate; set postgres.enabled to false to use an external server." $postgres.external.sslMode) -}}
+{{- end -}}
+{{- if and $verifies (not $postgres.external.caSecret) -}}
+{{- fail (printf "postgres.external.sslMode is %s but postgres.external.caSecret is empty: name a Secret with the key ca.crt, the certificates of who vouches for the server." $postgres.external.sslMode) -}}
 {{- end -}}
 {{- if not $postgres.enabled -}}
 {{- if not $postgres.external.host -}}
@@ -39,12 +74,23 @@ values.schema.json has caught unknown keys and wrong types before this runs.
 {{- fail "objectStore.enabled is false but objectStore.external.endpoint is empty: name the store to use." -}}
 {{- end -}}
 {{- range $name, $user := $store.users -}}
-{{- if and (ne $name "root") (not $user.existingSecret) -}}
-{{- fail (printf "objectStore.enabled is false but objectStore.users.%s.existingSecret is empty: name a Secret with the keys access-key and secret-key of that user." $name) -}}
+{{- if not (or (eq $name "root") $user.existingSecret $user.cloudRole) -}}
+{{- fail (printf "objectStore.enabled is false but objectStore.users.%s.existingSecret is empty: name a Secret with the keys access-key and secret-key of that user, or set cloudRole to true if it is a role of the cloud." $name) -}}
 {{- end -}}
 {{- if and (eq $name "root") $user.existingSecret -}}
 {{- fail "objectStore.users.root.existingSecret holds the administrator of this release's own MinIO, but objectStore.enabled is false: empty it." -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $user := omit $store.users "root" -}}
+{{- if and $user.cloudRole $store.enabled -}}
+{{- fail (printf "objectStore.users.%s.cloudRole is true but objectStore.enabled is true: this release's own MinIO knows no roles of a cloud; set cloudRole to false, or use an external store." $name) -}}
+{{- end -}}
+{{- if and $user.cloudRole $user.existingSecret -}}
+{{- fail (printf "objectStore.users.%s has keys (existingSecret is %q) and is a role of the cloud (cloudRole is true): leave one of them out." $name $user.existingSecret) -}}
+{{- end -}}
+{{- if and $user.serviceAccountAnnotations (not $user.cloudRole) -}}
+{{- fail (printf "objectStore.users.%s.serviceAccountAnnotations would do nothing, as cloudRole is false: set it to true if the user is a role of the cloud, or empty them." $name) -}}
 {{- end -}}
 {{- end -}}
 {{- $buckets := values $store.buckets -}}
