@@ -27,8 +27,11 @@ class LandedTable(BaseModel):
     rows: int
     sha256: str
     bytes: int
-    # Written `schema`, a word that pydantic keeps for itself.
-    types: dict[str, str] = Field(validation_alias="schema", serialization_alias="schema")
+    # For people: what counts are the types in the file. Written `schema`, a word that pydantic
+    # keeps for itself.
+    types: dict[str, str] = Field(
+        default_factory=dict, validation_alias="schema", serialization_alias="schema"
+    )
 
 
 class Manifest(BaseModel):
