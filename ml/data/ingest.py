@@ -46,11 +46,7 @@ def run(job: Job) -> Result:
 
 
 def check(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> list[str]:
-    """Check what manifests say against project.yaml; return the days without rows, if bearable.
-
-    A day without rows inside the window is noted only, as refusing it would stop sixty runs; on
-    the day that is asked for it means that something is wrong.
-    """
+    """Check what manifests say against project.yaml; return the days on which nothing happened."""
     check_presence(spec, manifests, as_of)
     return sorted(str(d) for d, m in manifests.items() if not m.tables[spec.main_table].rows)
 

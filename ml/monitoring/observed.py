@@ -57,7 +57,9 @@ def labels(job: Job, days: list[date], parts: list[Scored]) -> dict[date, Output
             if there and (day not in newest or newest[day].created_at < record.created_at):
                 newest[day] = record
     on_record = {day: record.outputs[str(day)] for day, record in newest.items()}
-    used = {part.day: part.features for part in parts if part.day not in on_record}
+    used = {
+        part.day: part.features for part in parts if part.features and part.day not in on_record
+    }
     found = {day: built_as(job, uri) for day, uri in used.items()}
     return on_record | {day: output for day, output in found.items() if output}
 
