@@ -23,16 +23,16 @@ from datetime import timedelta
 
 from adapter.deadlines import late_after
 from adapter.graph import RETRIES, Pipeline
-from adapter.schedule.features import ANNOUNCED
+from adapter.schedule.features import ANNOUNCED, on_days
 from adapter.schedule.project_facts import days_of, project_params
 from adapter.schedule.run_days import ONE_DAY
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 
 with DAG(
     "etl_feature_engineering",
     doc_md=__doc__,
     description="Check a day's data and build its features, for training and for scoring",
-    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    schedule=on_days("@daily", "flights"),
     **days_of("flights"),
     catchup=False,
     max_active_runs=3,

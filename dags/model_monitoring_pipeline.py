@@ -30,16 +30,17 @@ from adapter.gate.training_gate import (
     TrainingBranchOperator,
 )
 from adapter.graph import RETRIES, Pipeline
+from adapter.schedule.features import on_days
 from adapter.schedule.project_facts import days_of, project_params
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 
 with DAG(
     "model_monitoring_pipeline",
     doc_md=__doc__,
     description="Measure the model in use every day, and train a new one when it has become worse",
     # The day's data may land until noon; two hours for its features and predictions to be made.
-    schedule=CronDataIntervalTimetable("0 14 * * *", timezone="UTC"),
+    schedule=on_days("0 14 * * *", "flights"),
     **days_of("flights"),
     catchup=False,
     max_active_runs=3,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from adapter.environment import DagEnvironment, StagePlace
+from adapter.schedule.project_facts import zone_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,14 @@ async def report_late_run(context: dict[str, Any], project: str, **_: object) ->
         run_id=run["dag_run_id"],
         due=due if isinstance(due, datetime) else datetime.fromisoformat(due),
         project=str(conf.get("project") or project),
-        day=str(conf.get("as_of") or (run.get("logical_date") or "")[:10]),
+        day=str(conf.get("as_of") or _day_of(run.get("logical_date") or "", project)),
     )
     tell_late(late)
+
+
+def _day_of(logical: str, project: str) -> str:
+    """Return the day of a logical date, in writing, on the clocks of the DAG's project."""
+    if not logical:
+        return ""
+    moment = datetime.fromisoformat(logical.replace("Z", "+00:00"))
+    return str(moment.astimezone(ZoneInfo(zone_of(project))).date())

@@ -10,6 +10,7 @@ from airflow.sdk.definitions.xcom_arg import XComArg
 from waiting.partition import PartitionSensor
 
 from adapter.environment import DagEnvironment, StagePlace
+from adapter.schedule.own_day import know_days
 from adapter.schedule.run_days import AS_OF, PROJECT
 from ml.stages import Stage
 
@@ -46,12 +47,14 @@ class Pipeline:
         self, sensor: type[PartitionSensor] = PartitionSensor, **kwargs: Any
     ) -> PartitionSensor:
         """Make the task that waits until the day's data has landed."""
-        return sensor(
+        waiting = sensor(
             landing_url=self.environment.landing_url,
             project=PROJECT,
             as_of=AS_OF,
             **{"task_id": "wait_for_partition", **kwargs},
         )
+        know_days(waiting)
+        return waiting
 
     def stage(
         self,
@@ -69,6 +72,7 @@ class Pipeline:
         """
         operator, given, before = self._parts(verb, after)
         task = operator(**{**given, "task_id": task_id or verb, "as_of": AS_OF, **kwargs})
+        know_days(task)
         if before:
             before >> task
         self._tasks[verb] = task
@@ -90,6 +94,7 @@ class Pipeline:
             map_index_template="{{ task.as_of }}",
             **kwargs,
         ).expand(as_of=days)
+        know_days(task)
         if before:
             before >> task
         return task

@@ -175,6 +175,10 @@ class ProjectSpec(Strict):
     approval: bool = Field(default=False, description="a person must agree before a deployment")
     monitor: Monitor = Field(default_factory=Monitor)
     known_later: dict[str, list[str]] = Field(default_factory=dict)
+    known_before: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="what the target is made of, but is known when a prediction is asked for",
+    )
     fuse: list[list[Stage]] = Field(
         default_factory=list, description="groups of neighbouring stages that share one pod"
     )

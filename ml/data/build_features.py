@@ -51,8 +51,10 @@ def _kept(job: Job, days: list[Day]) -> dict[str, Output]:
 
 
 def _outcome(days: dict[str, Output], project: Project, built: int, job: Job) -> Outcome:
-    (content,) = read_outputs(job, Stage.BUILD_FEATURES, list(days.values())[-1:])
-    schema = from_parquet(content, "the last day's features").schema
-    names = [c for c in schema if c not in (ID, project.spec.target)]
+    names: list[str] = []
+    # There is no day when nothing happened on any.
+    for content in read_outputs(job, Stage.BUILD_FEATURES, list(days.values())[-1:]):
+        schema = from_parquet(content, "the last day's features").schema
+        names = [c for c in schema if c not in (ID, project.spec.target)]
     rows = sum(output.rows or 0 for output in days.values())
     return Outcome(days, {"rows": rows, "features": len(names), "built": built, "names": names})

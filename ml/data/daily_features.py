@@ -6,6 +6,7 @@ moves on by a day builds one day.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from ml.core.project import Project, load_code
 from ml.core.record import Output
 from ml.core.tables import from_parquet, to_parquet
 from ml.data.declared import as_declared
+from ml.data.leaks import check_leaks
 from ml.stages import Stage
 
 ID = "id"
@@ -57,32 +59,9 @@ def build(project: Project, features: Features, tables: dict[str, pl.DataFrame])
     spec = project.spec
     frame = _run_features(features, tables)
     _check_shape(frame, spec.target)
-    later = _blanked(tables, spec.known_later)
-    without = _run_features(features, later)
-    leaking = leaks(frame, without, spec.target)
-    if leaking:
-        raise BadInputError(
-            f"features() of '{project.name}' looks ahead: {', '.join(leaking)} "
-            "change when the columns listed under known_later are blanked"
-        )
+    again = partial(_run_features, features)
+    check_leaks(project, features, again, tables, frame)
     return _servable(frame, spec.target)
-
-
-def leaks(frame: pl.DataFrame, without: pl.DataFrame, target: str) -> list[str]:
-    """Name the columns, besides the target, that differ once later knowledge is blanked."""
-    if frame.height != without.height:
-        return ["the number of rows"]
-    return [c for c in frame.columns if c != target and not frame[c].equals(without[c])]
-
-
-def _blanked(
-    tables: dict[str, pl.DataFrame], known_later: dict[str, list[str]]
-) -> dict[str, pl.DataFrame]:
-    def blank(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-        there = [c for c in columns if c in frame.columns]
-        return frame.with_columns(pl.lit(None, frame.schema[c]).alias(c) for c in there)
-
-    return {name: blank(frame, known_later.get(name, [])) for name, frame in tables.items()}
 
 
 def _run_features(features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -137,6 +116,7 @@ def recipe_of(project: Project) -> str:
         versions=versions("polars"),
         target=spec.target,
         known_later=spec.known_later,
+        known_before=spec.known_before,
         tables={name: table.model_dump() for name, table in spec.tables.items()},
         timezone=spec.timezone,
     )

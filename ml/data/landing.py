@@ -27,8 +27,11 @@ class LandedTable(BaseModel):
     rows: int
     sha256: str
     bytes: int
-    # Written `schema`, a word that pydantic keeps for itself.
-    types: dict[str, str] = Field(validation_alias="schema", serialization_alias="schema")
+    # For people: what counts are the types in the file. Written `schema`, a word that pydantic
+    # keeps for itself.
+    types: dict[str, str] = Field(
+        default_factory=dict, validation_alias="schema", serialization_alias="schema"
+    )
 
 
 class Manifest(BaseModel):
@@ -102,9 +105,10 @@ def _is_there(store: Store, project: str, day: date) -> bool:
 def _land_days(store: Store, project: Project, days: list[date]) -> None:
     source = load_code(project, "source")
     for day in days:
-        tables = source.tables(day)
-        if not tables or tables[project.spec.main_table].is_empty():
-            raise BadInputError(f"the source of '{project.name}' has nothing for {day}")
+        tables = source.tables(day) or {}
+        if lacking := [table for table in project.spec.tables if table not in tables]:
+            what = f"no table '{lacking[0]}'" if tables else "nothing"
+            raise BadInputError(f"the source of '{project.name}' has {what} for {day}")
         publish_partition(store, project.name, day, tables)
         if day.day == 1 or day == days[-1]:
             log.info("landed up to %s", day)
@@ -157,12 +161,16 @@ def _as_text(days: list[date]) -> str:
 
 
 def check_presence(spec: ProjectSpec, manifests: dict[date, Manifest], as_of: date) -> None:
-    """Raise BadInputError when a day lacks a table, or the last day has one without rows."""
+    """Raise BadInputError when a day lacks a table, or the last day one that its rows look into.
+
+    A day without rows in its main table is one on which nothing happened, and needs no others.
+    """
     for day, manifest in manifests.items():
         if lacking := [table for table in spec.tables if table not in manifest.tables]:
             raise BadInputError(f"the partition of {day} has no table '{lacking[0]}'")
-    if empty_tables := [t for t in spec.tables if not manifests[as_of].tables[t].rows]:
+    rows = {table: manifests[as_of].tables[table].rows for table in spec.tables}
+    if rows[spec.main_table] and (empty := [table for table, count in rows.items() if not count]):
         raise BadInputError(
-            f"the partition of {as_of} has no rows in {', '.join(empty_tables)}: "
+            f"the partition of {as_of} has no rows in {', '.join(empty)}: "
             "land the day again once its data is complete"
         )

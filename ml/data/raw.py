@@ -4,10 +4,11 @@ Windows that overlap share them, and a landing folder that is cleaned up later t
 from a dataset.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from ml.core.errors import BadInputError
 from ml.core.job import Job, log
@@ -22,6 +23,9 @@ from ml.data.landing import (
     landed,
     table_path,
 )
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -77,27 +81,37 @@ def output_of(job: Job, file: File) -> Output:
     )
 
 
-def keep(job: Job, files: list[File], kept: Mapping[str, int | None]) -> None:
-    """Copy the files that are not `kept` yet, by path and size; BadInputError for a damaged one."""
+def keep(
+    job: Job,
+    files: list[File],
+    kept: Mapping[str, int | None],
+    check: "Callable[[File, pl.Schema], None]" = lambda _file, _schema: None,
+) -> None:
+    """Copy the files that are not `kept` yet, by path and size.
+
+    `check` looks at each one's columns. Raises BadInputError for a file that is damaged, or is not
+    what its manifest says; then none is copied.
+    """
     new = {f.copy: f for f in files if kept.get(f.copy) != f.landed.bytes}
     log.info("%d of %d files are new", len(new), len(files))
     with ThreadPoolExecutor(READERS) as pool:
         # All are checked before any is copied, so a bad file leaves nothing behind.
-        list(pool.map(lambda file: _counted(job, file), new.values()))
+        list(pool.map(lambda file: check(file, _counted(job, file)), new.values()))
         list(pool.map(lambda f: job.stores.data.create(f.copy, _checked(job, f)), new.values()))
 
 
-def _counted(job: Job, file: File) -> None:
+def _counted(job: Job, file: File) -> "pl.Schema":
     """Insist that a file holds the rows its manifest says: 0 would drop them without a word."""
-    from ml.core.tables import count_rows  # loads polars, which only new files need
+    from ml.core.tables import shape  # loads polars, which only new files need
 
     uri = job.stores.landing.uri(file.source)
-    rows = count_rows(_checked(job, file), uri)
+    rows, schema = shape(_checked(job, file), uri)
     if rows != file.landed.rows:
         raise BadInputError(
             f"{uri} has {rows} rows but its manifest says {file.landed.rows}: land it again: "
             f"{land_command(job.project, file.day, file.day)} --replace"
         )
+    return schema
 
 
 def _checked(job: Job, file: File) -> bytes:

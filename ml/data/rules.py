@@ -5,23 +5,15 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from ml.core.errors import BadInputError
-from ml.core.project import ColumnRule, ColumnType, Table
-
-INTEGERS = (pl.Int64, pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
-# The first type of each stands for the rule in messages.
-DTYPES: dict[ColumnType, tuple[type[pl.DataType], ...]] = {
-    ColumnType.INT: INTEGERS,
-    ColumnType.FLOAT: (pl.Float64, pl.Float32, *INTEGERS),
-    ColumnType.STR: (pl.String, pl.Categorical, pl.Enum),
-    ColumnType.BOOL: (pl.Boolean,),
-    ColumnType.DATETIME: (pl.Datetime,),
-    ColumnType.DATE: (pl.Date,),
-}
+from ml.core.project import ColumnRule, Table
+from ml.data.declared import TYPES, as_declared
 
 
 def check(table: Table, frame: pl.DataFrame, name: str) -> None:
     """Check a table's rows; BadInputError with the first broken rule of the table `name`."""
-    columns = {c: _column(rule, frame.schema.get(c)) for c, rule in table.columns.items()}
+    # In UTC, as two times that clocks elsewhere show alike must not count as one key.
+    frame = as_declared(table, frame, "UTC", name)
+    columns = {c: _column(rule) for c, rule in table.columns.items()}
     # Columns that project.yaml does not name are free.
     schema = pa.DataFrameSchema(columns, unique=table.key or None)
     try:
@@ -30,12 +22,10 @@ def check(table: Table, frame: pl.DataFrame, name: str) -> None:
         raise BadInputError(f"{name}: {_first_failure(errors.failure_cases)}") from None
 
 
-def _column(rule: ColumnRule, found: pl.DataType | None) -> pa.Column:
-    accepted = DTYPES[rule.type]
-    dtype = found if isinstance(found, accepted) else accepted[0]
+def _column(rule: ColumnRule) -> pa.Column:
     bounded = rule.low is not None and rule.high is not None
     checks = [pa.Check.in_range(rule.low, rule.high)] if bounded else []
-    return pa.Column(dtype, checks=checks, nullable=rule.nullable)
+    return pa.Column(TYPES[rule.type], checks=checks, nullable=rule.nullable)
 
 
 def _first_failure(cases: pl.DataFrame) -> str:

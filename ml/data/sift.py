@@ -13,7 +13,7 @@ import polars as pl
 
 from ml.core.errors import BadInputError
 from ml.core.project import ColumnRule, ColumnType, Table
-from ml.data.declared import TYPES
+from ml.data.declared import TYPES, is_kin, is_there, taken_as, where
 
 TWICE = "the key is there more than once"
 _REASON = "__reason__"
@@ -36,15 +36,16 @@ def sift(table: Table, frame: pl.DataFrame, name: str, unknown: Collection[str] 
     `unknown` when scoring are brought to their type and refuse no row. Raises BadInputError when
     the table `name` lacks a column.
     """
+    if frame.is_empty():
+        return Sifted(frame)
     if lacking := [column for column in table.columns if column not in frame.columns]:
         raise BadInputError(f"{name} has no column '{lacking[0]}'")
-    landed = {c: frame[c] for c in table.columns}
-    typed = {c: _typed(landed[c], rule) for c, rule in table.columns.items()}
-    known = {c: rule for c, rule in table.columns.items() if c not in unknown}
-    faults = [fault for c, rule in known.items() for fault in _faults(landed[c], typed[c], rule)]
+    read = [_read(frame[c], rule, c in unknown) for c, rule in table.columns.items()]
+    known = [one for one in read if one.values.name not in unknown]
+    faults = [fault for one in known for fault in one.faults()]
     if table.key:
         faults.append((TWICE, pl.struct(table.key).is_duplicated()))
-    return separate(frame.with_columns(typed.values()), faults)
+    return separate(frame.with_columns(one.values for one in read), faults)
 
 
 def separate(frame: pl.DataFrame, faults: Sequence[Fault]) -> Sifted:
@@ -67,45 +68,43 @@ def _as_expr(mask: pl.Expr | pl.Series) -> pl.Expr:
     return pl.lit(mask) if isinstance(mask, pl.Series) else mask
 
 
-def _typed(values: pl.Series, rule: ColumnRule) -> pl.Series:
-    """Bring a column to its type where it has another; what can't be brought is null."""
-    if _is(values.dtype, rule.type):
+@dataclass(frozen=True)
+class _Column:
+    """A column's values, as they landed where they may be; and the rows that have none of them."""
+
+    values: pl.Series
+    rule: ColumnRule
+    missing: pl.Series
+    lost: pl.Series
+
+    def faults(self) -> Iterator[Fault]:
+        name, rule = self.values.name, self.rule
+        if not rule.nullable:
+            yield f"{name} is missing", self.missing
+        if self.lost.any():
+            yield f"{name} is not {rule.type}", self.lost
+        if rule.low is not None and rule.high is not None:
+            outside = ~pl.col(name).is_between(rule.low, rule.high)
+            yield f"{name} is out of {rule.low:g}..{rule.high:g}", outside
+
+
+def _read(landed: pl.Series, rule: ColumnRule, unknown: bool) -> _Column:
+    """Read a column as its rule has it; a value that can't be is null where the rows are kept."""
+    values = _from_text(landed, rule.type) if landed.dtype == pl.String else landed
+    # The zone decides nothing of whether a value can be taken.
+    lost = taken_as(rule.type, values, "UTC").is_null() & is_there(landed)
+    if not is_kin(rule.type, values.dtype):
+        values = pl.Series(landed.name, [None] * len(landed), TYPES[rule.type])
+    elif unknown and lost.any():
+        values = where(~lost, values)
+    return _Column(values, rule, ~is_there(landed), lost)
+
+
+def _from_text(values: pl.Series, kind: ColumnType) -> pl.Series:
+    if kind in (ColumnType.STR, ColumnType.BOOL):
         return values
-    wanted = TYPES[rule.type]
-    try:
-        typed = _cast(values, wanted)
-    except pl.exceptions.PolarsError:  # some types have no way to each other
-        return pl.Series(values.name, [None] * len(values), wanted)
-    if values.dtype.is_float() and rule.type is ColumnType.INT:
-        return typed.set(typed.cast(values.dtype) != values, None)
-    return typed
-
-
-def _cast(values: pl.Series, wanted: pl.DataType) -> pl.Series:
-    if values.dtype == pl.String and wanted == pl.Date:
+    if kind is ColumnType.DATE:
         return values.str.to_date("%Y-%m-%d", strict=False)
-    if values.dtype == pl.String and wanted == pl.Datetime:
+    if kind is ColumnType.DATETIME:
         return values.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
-    return values.cast(wanted, strict=False)
-
-
-def _is(dtype: pl.DataType, kind: ColumnType) -> bool:
-    if kind is ColumnType.INT:
-        return dtype.is_integer()
-    if kind is ColumnType.FLOAT:
-        return dtype.is_float() or dtype.is_integer()
-    if kind is ColumnType.STR:
-        return dtype in (pl.String, pl.Categorical, pl.Enum)
-    return isinstance(dtype, type(TYPES[kind]))
-
-
-def _faults(landed: pl.Series, typed: pl.Series, rule: ColumnRule) -> Iterator[Fault]:
-    if not rule.nullable:
-        # What is not a number is missing, as it is to the rules that training keeps.
-        missing = landed.fill_nan(None) if landed.dtype.is_float() else landed
-        yield f"{landed.name} is missing", missing.is_null()
-    if typed is not landed:
-        yield f"{landed.name} is not {rule.type}", typed.is_null() & landed.is_not_null()
-    if rule.low is not None and rule.high is not None:
-        outside = ~pl.col(landed.name).is_between(rule.low, rule.high)
-        yield f"{landed.name} is out of {rule.low:g}..{rule.high:g}", outside
+    return values.cast(TYPES[kind], strict=False)

@@ -90,7 +90,7 @@ def _newest_features(job: Job, days: set[date]) -> dict[date, Record]:
 def _labelled(job: Job, project: Project, part: Scored, newest: Record | None) -> Output | None:
     """Build a day by a version's recipe; where no data is on record, take what it was scored by."""
     if newest is None:
-        return built_as(job, part.features)
+        return built_as(job, part.features) if part.features else None
     files = {
         table: output
         for name, output in before(job, newest, Stage.INGEST).outputs.items()

@@ -103,7 +103,7 @@ class Tally:
         """The counts, as a record holds them."""
         return {
             "rows": self.rows,
-            "mean_score": round(self.total / self.rows, 6),
+            "mean_score": mean(self.total, self.rows),
             "refused": self.reasons.total(),
             "reasons": dict(self.reasons.most_common()),
         }
@@ -163,6 +163,8 @@ def score_day(job: Job, project: Project, model: PinnedModel) -> Result:
     )
 
     def work(folder: str) -> Outcome:
+        if not files[project.spec.main_table].rows:
+            return _nothing_happened(job, model, folder)
         good, tally, left_out = sift_day(job, project, files)
         features = build_day(job, project, str(job.as_of), good)
         (content,) = read_outputs(job, Stage.BUILD_FEATURES, [features])
@@ -177,6 +179,16 @@ def score_day(job: Job, project: Project, model: PinnedModel) -> Result:
         return Outcome({"predictions": output}, facts)
 
     return once(job, Stage.SCORE, key, work)
+
+
+def _nothing_happened(job: Job, model: PinnedModel, folder: str) -> Outcome:
+    """Publish the predictions of a day without rows: none."""
+    log.info("nothing happened on %s, so there is nothing to score", job.as_of)
+    content = to_parquet(pl.DataFrame(schema=SCHEMA))
+    output = publish(job.stores.data, folder, "predictions.parquet", content, 0)
+    facts = {"version": model.version, "sha256": model.sha256, "recipe": model.recipe}
+    facts |= {"features": ""} | Tally().facts | {"left_out": {}}
+    return Outcome({"predictions": output}, facts)
 
 
 def sift_day(
@@ -273,19 +285,24 @@ def in_short(results: list[Result]) -> Result:
     """Add up what several days told; the record is the last day's."""
     told: list[dict[str, Any]] = [result.facts for result in results]
     rows = sum(facts["rows"] for facts in told)
-    total = math.fsum(facts["mean_score"] * facts["rows"] for facts in told)
+    total = math.fsum(facts["mean_score"] * facts["rows"] for facts in told if facts["rows"])
     reasons = sum((Counter(facts["reasons"]) for facts in told), Counter[str]())
     facts: dict[str, Fact] = {
         "version": told[-1]["version"],
         "days": len(results),
         "rows": rows,
-        "mean_score": round(total / rows, 6),
+        "mean_score": mean(total, rows),
         "refused": reasons.total(),
         "reasons": shortened(reasons),
     }
     statuses = {result.status for result in results}
     status = results[-1].status if len(statuses) == 1 else Status.DONE
     return results[-1].model_copy(update={"facts": facts, "status": status})
+
+
+def mean(total: float, rows: int) -> float | None:
+    """Return the mean of scores to six digits; None when there is none."""
+    return round(total / rows, 6) if rows else None
 
 
 def shortened(reasons: Counter[str]) -> dict[str, int]:

@@ -42,10 +42,6 @@ def no_column(workshop: Workshop) -> None:
     workshop.land(AS_OF, parcels(AS_OF).drop("hours"))
 
 
-def empty_day(workshop: Workshop) -> None:
-    workshop.land(AS_OF, parcels(AS_OF, rows=0))
-
-
 def torn_manifest(workshop: Workshop) -> None:
     (workshop.landed_file(MIDDLE).parent / "manifest.json").write_text('{"project": "par')
 
@@ -60,7 +56,6 @@ INGEST: list[tuple[Callable[[Workshop], None], list[str]]] = [
     (lost, ["dt=2024-03-05/parcels.parquet", "is gone"]),
     (wrong_type, ["'weight'", "'parcels'", "2024-03-08", "String", "float"]),
     (no_column, ["no column 'hours'", "2024-03-08"]),
-    (empty_day, ["2024-03-08", "no rows", "parcels"]),
     (torn_manifest, ["dt=2024-03-05/manifest.json", "not a manifest"]),
 ]
 

@@ -18,8 +18,8 @@ from ml.core.settings import Settings
 from ml.core.store import Store
 from ml.core.tables import from_parquet, to_parquet
 from ml.core.threads import threads
-from ml.data.daily_features import leaks
 from ml.data.frames import as_rows, as_written, columns_of, for_estimator
+from ml.data.leaks import leaks
 from ml.registry.tracking import without_password
 from ml.stages import Stage
 

@@ -210,10 +210,6 @@ def nothing_landed(workshop: Workshop, day: date) -> None:
     del workshop, day
 
 
-def empty(workshop: Workshop, day: date) -> None:
-    workshop.land(day, parcels(day, rows=0))
-
-
 def corrupt(workshop: Workshop, day: date) -> None:
     workshop.land(day)
     file = workshop.landed_file(day)
@@ -238,7 +234,6 @@ def all_rows_bad(workshop: Workshop, day: date) -> None:
 
 DAYS: list[tuple[Callable[[Workshop, date], None], list[str]]] = [
     (nothing_landed, ["no partition has landed for", "python -m ml land"]),
-    (empty, ["no rows in parcels"]),
     (corrupt, ["parcels.parquet", "sha256"]),
     (cut_short, ["parcels.parquet", "cut short"]),
     (column_gone, ["no column 'weight'"]),

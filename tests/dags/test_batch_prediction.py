@@ -204,6 +204,16 @@ def test_summary_adds_up_and_says_what_was_there_already() -> None:
     assert len(json.dumps(told)) <= 1024
 
 
+def test_summary_of_a_day_on_which_nothing_happened_has_no_mean() -> None:
+    nothing = {"status": "done", "days": 1, "rows": 0, "mean_score": None, "refused": 0}
+    nothing |= {"version": "7", "reasons": {}}
+    told = summary_of("flights", [nothing])
+    assert (told["rows"], told["mean_score"]) == (0, None)
+    assert "has scored 0 rows of 1 day; no row was refused" in told["summary"]
+    some = nothing | {"rows": 100, "mean_score": 0.5}
+    assert summary_of("flights", [nothing, some])["mean_score"] == 0.5
+
+
 def test_summary_stays_small_however_many_reasons() -> None:
     reasons = {f"{'x' * 59}{n}": 1 for n in range(40)}
     part = {"status": "done", "days": 1, "rows": 1, "mean_score": 0.1, "refused": 40}

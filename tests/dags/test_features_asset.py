@@ -231,7 +231,8 @@ def test_features_of_another_project_start_nothing_of_this_one(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "projects").mkdir()
-    (tmp_path / "projects/ours.project.yaml").write_text("title: x")
+    text = "title: x\ntarget: y\ntables: {rows: {columns: {y: bool}}}\n"
+    (tmp_path / "projects/ours.project.yaml").write_text(text)
     monkeypatch.setenv("SLIPWAY_PROJECTS_PATH", str(tmp_path / "projects"))
     bench.land("2013-03-04", "ours")
     bench.build("2013-03-04", project="ours")

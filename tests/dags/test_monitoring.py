@@ -106,7 +106,7 @@ def test_it_runs_when_the_days_predictions_have_had_their_time() -> None:
     dag = load_dag(DAG_ID)
     assert dag.catchup is False
     timetable: Any = dag.timetable
-    assert timetable.expression == "0 14 * * *"
+    assert timetable.summary == "0 14 * * *"
 
 
 @pytest.mark.parametrize("decision", ["healthy", "watch"])

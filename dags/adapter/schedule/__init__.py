@@ -1,3 +1,3 @@
 """When runs are made, and for which project and which days."""
 
-__all__ = ["batch", "features", "project_facts", "run_days", "window"]
+__all__ = ["batch", "features", "own_day", "project_facts", "run_days", "window"]

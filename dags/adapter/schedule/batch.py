@@ -118,12 +118,14 @@ def summary_of(project: str, results: Iterable[dict[str, Any]]) -> dict[str, Any
     """Add up the results of scored days, which all come from the same version."""
     parts = list(results)
     rows = sum(part["rows"] for part in parts)
+    total = sum(part["mean_score"] * part["rows"] for part in parts if part["rows"])
     reasons = sum((Counter(part["reasons"]) for part in parts), Counter[str]())
     often = dict(reasons.most_common(5))
     told = {
         "days": sum(part["days"] for part in parts),
         "rows": rows,
-        "mean_score": round(sum(part["mean_score"] * part["rows"] for part in parts) / rows, 6),
+        # Of a day on which nothing happened there is no mean.
+        "mean_score": round(total / rows, 6) if rows else None,
         "refused": sum(part["refused"] for part in parts),
         "skipped": sum(part["days"] for part in parts if part["status"] == "skipped"),
         "version": parts[0]["version"],
@@ -134,10 +136,11 @@ def summary_of(project: str, results: Iterable[dict[str, Any]]) -> dict[str, Any
 def _sentence(project: str, told: dict[str, Any], reasons: dict[str, int]) -> str:
     why = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
     refused = f"{told['refused']} rows were refused: {why}" if why else "no row was refused"
+    mean = f", {told['mean_score']:.4f} on average" if told["rows"] else ""
     days = "1 day" if told["days"] == 1 else f"{told['days']} days"
     return (
         f"version {told['version']} of {project} has scored {told['rows']} rows of "
-        f"{days}, {told['mean_score']:.4f} on average; {refused}"
+        f"{days}{mean}; {refused}"
     )[:400]
 
 

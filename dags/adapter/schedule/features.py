@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, AssetOrTimeSchedule, Context
-from custom_timetables import BackfillTimetable
+from custom_timetables import BackfillTimetable, DaysTimetable
+
+from adapter.schedule.project_facts import zone_of
 
 FEATURES = AssetAlias("features")
 """The outlet of a task that builds features; which project's, only its run knows."""
@@ -33,8 +35,13 @@ def on_features(project: str) -> AssetOrTimeSchedule:
     No run is made by the clock, but `airflow backfill create` takes any range of days.
     """
     # Airflow takes a registered timetable here too, which its annotation does not say.
-    days: Any = BackfillTimetable("@daily", timezone="UTC")
+    days: Any = BackfillTimetable("@daily", timezone=zone_of(project))
     return AssetOrTimeSchedule(timetable=days, assets=[features_of(project)])
+
+
+def on_days(cron: str, project: str) -> Any:  # noqa: ANN401 - what a DAG takes as its schedule
+    """Return the schedule of a DAG that runs once for each of a project's days, as `cron` says."""
+    return DaysTimetable(cron, timezone=zone_of(project))
 
 
 def announce(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from typing import TypedDict
+from zoneinfo import ZoneInfo
 
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException
@@ -28,11 +29,16 @@ def days_of(project: str) -> RunDays:
     A project of the past has an end, after which no run is scheduled. Raises BadInputError
     when the project's YAML cannot be read.
     """
-    days = read_project(project).spec.days
+    spec = read_project(project).spec
     return {
-        "start_date": _midnight(days.start or _FIRST_DAY),
-        "end_date": _midnight(days.end) if days.end else None,
+        "start_date": _midnight(spec.days.start or _FIRST_DAY, spec),
+        "end_date": _midnight(spec.days.end, spec) if spec.days.end else None,
     }
+
+
+def zone_of(project: str) -> str:
+    """Return the time zone whose days a project's are; BadInputError as `days_of`."""
+    return read_project(project).spec.timezone
 
 
 def project_params(default: str) -> dict[str, Param]:
@@ -51,7 +57,7 @@ def project_params(default: str) -> dict[str, Param]:
             format="date",
             title="Day",
             description="The last day of data to use, as YYYY-MM-DD. "
-            "Empty: the run's logical date, or today when it has none.",
+            "Empty: that of the run's logical date, or today, on the clocks of the project.",
         ),
     }
 
@@ -64,5 +70,5 @@ def spec_of(project: str) -> ProjectSpec:
         raise AirflowFailException(str(error)) from None
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), tzinfo=UTC)
+def _midnight(day: date, spec: ProjectSpec) -> datetime:
+    return datetime.combine(day, time(), tzinfo=ZoneInfo(spec.timezone))

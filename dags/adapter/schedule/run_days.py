@@ -10,7 +10,7 @@ _BUILT = (
     "(triggering_asset_events.values() | sum(start=[]) | map(attribute='extra')"
     " | map(attribute='as_of', default='') | select | unique | sort)"
 )
-_OWN = "((dag_run.logical_date or dag_run.run_after) | ds)"
+_OWN = "own_day(dag_run, params.project)"
 AS_OF = f"{{{{ params.as_of or ({_BUILT} or ['']) | last or {_OWN} }}}}"
 """The run's day; the newest where several days' features have started it together."""
 EVERY_DAY = f"{{{{ params.as_of or {_BUILT} | join(',') or {_OWN} }}}}"

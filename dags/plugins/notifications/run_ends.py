@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow.utils.session import create_session
@@ -29,16 +30,22 @@ def run_end(dag_run: DagRun, cause: str, *, succeeded: bool) -> RunEnd:
     tasks = _tasks_of(dag_run)
     records = [str(task.said["record"]) for task in tasks if "record" in task.said]
     found = [day[1] for record in records if (day := _DAY.search(record))]
-    logical = dag_run.logical_date.date().isoformat() if dag_run.logical_date else ""
     return RunEnd(
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
         succeeded=succeeded,
         cause=cause,
         project=str(params.get("project") or ""),
-        day=str(params.get("as_of") or next(iter(found), logical)),
+        day=str(params.get("as_of") or next(iter(found), _logical_day(dag_run))),
         tasks=tasks,
     )
+
+
+def _logical_day(dag_run: DagRun) -> str:
+    """Return the day of a run's logical date on the clocks of its DAG, which are its project's."""
+    if not dag_run.logical_date:
+        return ""
+    return str(dag_run.logical_date.astimezone(getattr(dag_run.dag, "timezone", UTC)).date())
 
 
 def _params_of(dag_run: DagRun) -> dict[str, Any]:
