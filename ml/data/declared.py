@@ -37,11 +37,14 @@ def without_zone(values: pl.Series, zone: str) -> pl.Series:
     return values
 
 
+def numbers_only(values: pl.Series) -> pl.Series:
+    """Take what is not a number for missing, as some writers mean by it; leave others alone."""
+    return values.fill_nan(None) if values.dtype.is_float() else values
+
+
 def _declared(values: pl.Series, rule: ColumnRule, zone: str, name: str) -> pl.Series:
     wanted = TYPES[rule.type]
-    values = without_zone(values, zone)
-    if values.dtype.is_float():
-        values = values.fill_nan(None)
+    values = numbers_only(without_zone(values, zone))
     try:
         return values.cast(wanted)
     except pl.exceptions.PolarsError as error:

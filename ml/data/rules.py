@@ -6,6 +6,7 @@ from pandera.errors import SchemaErrors
 
 from ml.core.errors import BadInputError
 from ml.core.project import ColumnRule, ColumnType, Table
+from ml.data.declared import numbers_only
 
 INTEGERS = (pl.Int64, pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 # The first type of each stands for the rule in messages.
@@ -21,6 +22,8 @@ DTYPES: dict[ColumnType, tuple[type[pl.DataType], ...]] = {
 
 def check(table: Table, frame: pl.DataFrame, name: str) -> None:
     """Check a table's rows; BadInputError with the first broken rule of the table `name`."""
+    there = [c for c in table.columns if c in frame.columns]
+    frame = frame.with_columns(numbers_only(frame[c]) for c in there)
     columns = {c: _column(rule, frame.schema.get(c)) for c, rule in table.columns.items()}
     # Columns that project.yaml does not name are free.
     schema = pa.DataFrameSchema(columns, unique=table.key or None)

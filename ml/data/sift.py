@@ -13,7 +13,7 @@ import polars as pl
 
 from ml.core.errors import BadInputError
 from ml.core.project import ColumnRule, ColumnType, Table
-from ml.data.declared import TYPES
+from ml.data.declared import TYPES, numbers_only
 
 TWICE = "the key is there more than once"
 _REASON = "__reason__"
@@ -38,13 +38,14 @@ def sift(table: Table, frame: pl.DataFrame, name: str, unknown: Collection[str] 
     """
     if lacking := [column for column in table.columns if column not in frame.columns]:
         raise BadInputError(f"{name} has no column '{lacking[0]}'")
-    landed = {c: frame[c] for c in table.columns}
+    landed = {c: numbers_only(frame[c]) for c in table.columns}
     typed = {c: _typed(landed[c], rule) for c, rule in table.columns.items()}
     known = {c: rule for c, rule in table.columns.items() if c not in unknown}
     faults = [fault for c, rule in known.items() for fault in _faults(landed[c], typed[c], rule)]
     if table.key:
         faults.append((TWICE, pl.struct(table.key).is_duplicated()))
-    return separate(frame.with_columns(typed.values()), faults)
+    changed = [typed[c] for c in table.columns if typed[c] is not landed[c]]
+    return separate(frame.with_columns(changed), faults)
 
 
 def separate(frame: pl.DataFrame, faults: Sequence[Fault]) -> Sifted:
@@ -101,11 +102,9 @@ def _is(dtype: pl.DataType, kind: ColumnType) -> bool:
 
 def _faults(landed: pl.Series, typed: pl.Series, rule: ColumnRule) -> Iterator[Fault]:
     if not rule.nullable:
-        # What is not a number is missing, as it is to the rules that training keeps.
-        missing = landed.fill_nan(None) if landed.dtype.is_float() else landed
-        yield f"{landed.name} is missing", missing.is_null()
+        yield f"{landed.name} is missing", landed.is_null()
     if typed is not landed:
         yield f"{landed.name} is not {rule.type}", typed.is_null() & landed.is_not_null()
     if rule.low is not None and rule.high is not None:
-        outside = ~pl.col(landed.name).is_between(rule.low, rule.high)
+        outside = ~typed.is_between(rule.low, rule.high)
         yield f"{landed.name} is out of {rule.low:g}..{rule.high:g}", outside
