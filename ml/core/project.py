@@ -179,6 +179,9 @@ class ProjectSpec(Strict):
         default_factory=dict,
         description="what the target is made of, but is known when a prediction is asked for",
     )
+    may_be_missing: list[str] = Field(
+        default_factory=list, description="features that may be missing though none was in training"
+    )
     fuse: list[list[Stage]] = Field(
         default_factory=list, description="groups of neighbouring stages that share one pod"
     )
@@ -209,6 +212,12 @@ class ProjectSpec(Strict):
     def fused_with(self, stage: Stage) -> tuple[Stage, ...]:
         """Return the stages that share a pod with this one, itself included, in order."""
         return next((tuple(group) for group in self.fuse if stage in group), (stage,))
+
+    @property
+    def optional(self) -> set[str]:
+        """The features that may be missing by a rule: of the raw column, or of their own."""
+        rules = (rule for table in self.tables.values() for rule in table.columns.items())
+        return {name for name, rule in rules if rule.nullable} | set(self.may_be_missing)
 
     @property
     def start(self) -> date | None:

@@ -37,6 +37,8 @@ class Settings(BaseModel):
     target: str = "local"
     # Where the deployed models answer, `{project}` in it; empty where no server runs.
     serving_url: str = ""
+    # Packages that the model server's image has beyond ours, separated by spaces.
+    serving_packages: str = ""
     dag_id: str = ""
     task_id: str = ""
     airflow_run_id: str = ""

@@ -90,7 +90,8 @@ def _check_shape(frame: pl.DataFrame, target: str) -> None:
 def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
     """Bring columns to the four types that a prediction request can carry.
 
-    Floats are rounded to 32 bits, as that is what the served graph computes with.
+    Floats are rounded to 32 bits, as that is what the served graph computes with. One that is not
+    a number is missing, as a request can't hold it.
     """
     wanted: dict[str, pl.DataType] = {}
     for column, dtype in frame.schema.items():
@@ -103,7 +104,8 @@ def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
             wanted[column] = pl.Int64()
         else:
             wanted[column] = pl.Float32() if dtype.is_numeric() else pl.String()
-    return frame.with_columns(pl.col(c).cast(dtype) for c, dtype in wanted.items())
+    typed = frame.with_columns(pl.col(c).cast(dtype) for c, dtype in wanted.items())
+    return typed.with_columns(pl.col(pl.Float32).fill_nan(None))
 
 
 def recipe_of(project: Project) -> str:

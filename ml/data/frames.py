@@ -1,31 +1,52 @@
 """One table of features as each reader wants it: the estimator, the server, the manifest."""
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from ml.core.errors import BadInputError
 from ml.data.daily_features import ID
+from ml.serving.inputs import INFINITE, Input, table
 from ml.serving.manifest import Column, FeatureType
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
-def columns_of(frame: pl.DataFrame, target: str) -> list[Column]:
-    """List the model's inputs; BadInputError when a whole number or a Boolean is missing."""
-    return [_column(frame[name]) for name in frame.columns if name not in (ID, target)]
+def columns_of(
+    frames: Sequence[pl.DataFrame], target: str, optional: Collection[str] = ()
+) -> list[Column]:
+    """List the model's inputs, and which of them may be missing.
+
+    A fraction or a text may be missing when it was in one of the frames, or is among the
+    `optional`, of which the project says so. Raises BadInputError when a whole number or a Boolean
+    is missing, or a fraction is infinite.
+    """
+    names = [name for name in frames[0].columns if name not in (ID, target)]
+    return [_column([frame[name] for frame in frames], name in optional) for name in names]
 
 
-def _column(values: pl.Series) -> Column:
-    kind = kind_of(values.dtype)
-    if kind in ("int", "bool") and values.null_count():
-        raise BadInputError(
-            f"feature '{values.name}' is {values.dtype} and has nulls; "
-            "cast it to Float64 in features(), as only floats and strings may be missing"
-        )
-    nullable = kind == "float" or bool(values.null_count())
-    return Column(name=values.name, type=kind, nullable=nullable)
+def _column(parts: list[pl.Series], optional: bool) -> Column:
+    name, kind = parts[0].name, kind_of(parts[0].dtype)
+    held = any(bool(missing(part).any()) for part in parts)
+    if kind in ("int", "bool"):
+        if held:
+            raise BadInputError(
+                f"feature '{name}' is {parts[0].dtype} and has nulls; "
+                "cast it to Float64 in features(), as only floats and strings may be missing"
+            )
+        return Column(name=name, type=kind)
+    infinite = sum(int(part.is_infinite().sum()) for part in parts if part.dtype.is_float())
+    if infinite:
+        raise BadInputError(f"feature '{name}' {INFINITE} in {infinite} rows")
+    return Column(name=name, type=kind, nullable=held or optional)
+
+
+def missing(values: pl.Series) -> pl.Series:
+    """Mark what is missing; what is not a number is."""
+    return values.is_null() | values.is_nan() if values.dtype.is_float() else values.is_null()
 
 
 def unfit(schema: pl.Schema, columns: list[Column]) -> str | None:
@@ -49,17 +70,13 @@ def kind_of(dtype: pl.DataType) -> FeatureType:
 
 
 def for_estimator(frame: pl.DataFrame, columns: list[Column]) -> "pd.DataFrame":
-    """Give scikit-learn a pandas table: missing numbers NaN, missing strings ''."""
-    import pandas as pd
-
-    chosen = frame.select(
-        pl.col(c.name).fill_null("") if c.type == "str" else pl.col(c.name) for c in columns
-    )
-    # Doubles that hold 32-bit values: what is fitted is what the served graph sees, and a caller
-    # of the MLflow model may pass ordinary doubles.
-    doubles = chosen.with_columns(pl.col(pl.Float32).cast(pl.Float64))
+    """Give scikit-learn the pandas table that it also gets on the server."""
     # Column by column, as polars' own conversion of a whole table needs pyarrow.
-    return pd.DataFrame({column.name: column.to_numpy() for column in doubles})
+    return table([Input.of(c) for c in columns], {c.name: _values(frame[c.name]) for c in columns})
+
+
+def _values(column: pl.Series) -> "Sequence[object] | NDArray[Any]":
+    return column.to_list() if column.dtype == pl.String else column.to_numpy()
 
 
 def as_rows(frame: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:

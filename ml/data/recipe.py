@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ml.core.errors import BadInputError
 from ml.core.project import Files, Project, Table
@@ -24,6 +24,7 @@ class Recipe(BaseModel):
     target: str
     timezone: str
     known_later: dict[str, list[str]]
+    known_before: dict[str, list[str]] = Field(default_factory=dict)
     tables: dict[str, Table]
     model: str
 
@@ -35,6 +36,7 @@ class Recipe(BaseModel):
             target=spec.target,
             timezone=spec.timezone,
             known_later=spec.known_later,
+            known_before=spec.known_before,
             tables=spec.tables,
             model=project.model_source.decode(),
         )

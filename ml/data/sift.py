@@ -84,7 +84,8 @@ class _Column:
         if self.lost.any():
             yield f"{name} is not {rule.type}", self.lost
         if rule.low is not None and rule.high is not None:
-            outside = ~pl.col(name).is_between(rule.low, rule.high)
+            # What is not a number is missing, and not beyond any bound.
+            outside = ~pl.col(name).is_between(rule.low, rule.high) & pl.lit(~self.missing)
             yield f"{name} is out of {rule.low:g}..{rule.high:g}", outside
 
 

@@ -21,6 +21,7 @@ from ml.data.parts import HOLDOUT, read_part
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest, Column
 from ml.serving.predictors import load
+from ml.serving.refusals import ask
 from ml.stages import Stage
 
 PROFILE = "profile"
@@ -49,7 +50,7 @@ def _work(job: Job, built: Record, folder: str) -> Outcome:
     holdout = read_part(job, split, HOLDOUT)
     try:
         manifest, model = fetch(str(built.facts["artifact"]), str(built.facts["sha256"]))
-        scores = np.asarray(load(manifest, model)(as_rows(holdout, manifest.columns)))
+        scores = ask(load(manifest, model), as_rows(holdout, manifest.columns)).guessed
     except ArtifactError as error:
         raise BadInputError(f"{error}: remove what is damaged and run train again") from error
     made = profile(manifest, holdout, pl.Series("score", scores))

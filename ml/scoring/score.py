@@ -7,7 +7,7 @@ Rows that break the project's rules are counted with the reason and left out.
 import io
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -25,22 +25,25 @@ from ml.core.record import Fact, Output, Record, Result, Status
 from ml.core.store import sha256
 from ml.core.tables import from_parquet, to_parquet
 from ml.data.daily_features import ID, build_day, recipe_of
-from ml.data.frames import as_rows, unfit
+from ml.data.frames import as_rows, missing, unfit
 from ml.data.landing import landed
 from ml.data.proofs import is_proven
 from ml.data.raw import take
 from ml.data.recipe import project_of
 from ml.data.sift import Fault, Sifted, separate, sift
 from ml.serving.artifact import ArtifactError, fetch
+from ml.serving.inputs import INFINITE, MISSING
 from ml.serving.manifest import ArtifactManifest, Column
 from ml.serving.predictors import Predictor, load
+from ml.serving.refusals import Refusal, ask
 from ml.stages import Stage
 
 BATCH_ROWS = 20_000
 # A result has 1 KiB for everything; the record keeps every reason.
 TOLD_REASONS = 5
 OTHER = "other reasons"
-NO_NUMBER = "the model gave no number"
+# What a user's estimator says may differ with every row.
+MOST_REASONS = 50
 SCHEMA = {
     ID: pl.String(),
     "score": pl.Float64(),
@@ -97,6 +100,12 @@ class Tally:
         """Count scored rows."""
         self.rows += len(scores)
         self.total += math.fsum(scores)
+
+    def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Count rows that the model did not score, by its reasons while these are few."""
+        for refusal in refusals:
+            few = len(self.reasons) < MOST_REASONS or str(refusal) in self.reasons
+            self.reasons[str(refusal) if few else OTHER] += 1
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -258,26 +267,25 @@ def _scored(model: PinnedModel, batch: pl.DataFrame, as_of: date, tally: Tally) 
     sifted = servable(batch, model.manifest.columns)
     tally.reasons.update(sifted.reasons)
     rows = as_rows(sifted.frame, model.manifest.columns)
-    scores = pl.Series("score", model.predictor(rows) if rows else [], dtype=pl.Float64)
+    answers = ask(model.predictor, rows, known=next(iter(model.manifest.sample), None))
+    tally.refuse(answers.refusals)
     scored = sifted.frame.select(
         pl.col(ID).cast(pl.String),
-        scores,
+        pl.Series("score", answers.scores, dtype=pl.Float64),
         pl.lit(model.version).alias("model_version"),
         pl.lit(model.sha256).alias("model_sha256"),
         pl.lit(as_of).alias("as_of"),
-    )
-    answered = separate(scored, [(NO_NUMBER, ~pl.col("score").is_finite())])
-    tally.reasons.update(answered.reasons)
-    tally.add(answered.frame["score"].to_list())
-    return answered.frame
+    ).filter(pl.col("score").is_not_nan())
+    tally.add(scored["score"].to_list())
+    return scored
 
 
 def servable(frame: pl.DataFrame, columns: list[Column]) -> Sifted:
     """Separate the rows that the model server would take from those it would refuse."""
     needed = [c.name for c in columns if not c.nullable]
     floats = [c.name for c in columns if c.type == "float"]
-    faults: list[Fault] = [(f"{name} is missing", pl.col(name).is_null()) for name in needed]
-    faults += [(f"{name} is infinite", pl.col(name).is_infinite()) for name in floats]
+    faults: list[Fault] = [(f"{name} {MISSING}", missing(frame[name])) for name in needed]
+    faults += [(f"{name} {INFINITE}", pl.col(name).is_infinite()) for name in floats]
     return separate(frame, faults)
 
 

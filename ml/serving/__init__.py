@@ -2,7 +2,9 @@
 
 __all__ = [
     "artifact",
+    "inputs",
     "manifest",
     "predictors",
+    "refusals",
     "rows",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,11 @@ from ml.serving.drain import Drain
 from ml.serving.manifest import ArtifactManifest
 from ml.serving.metrics import Metrics, new_metrics
 from ml.serving.predictors import Predictor
+from ml.serving.refusals import Refusal, ask
 from ml.serving.rows import complaints, request_adapter
 
+# Each costs some predictions to find, and nobody else is answered meanwhile.
+_MOST_REFUSALS = 5
 _SCHEMAS = "#/components/schemas/"
 
 
@@ -87,12 +89,19 @@ class _Answering:
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False, include_context=False)
             raise _RefusedError(422, complaints(found)) from None
-        scores = self.model.predictor(rows)
-        lost = [index for index, score in enumerate(scores) if not math.isfinite(score)]
-        if lost:
-            raise _RefusedError(500, f"the model gave no number for row {lost[0]}")
-        self.metrics.scored(len(scores))
-        return _json({"predictions": scores, "model_version": self.model.version})
+        known = next(iter(self.model.manifest.sample), None)
+        answers = ask(self.model.predictor, rows, known, most=_MOST_REFUSALS)
+        if answers.refusals:
+            raise _RefusedError(422, [_told(refusal) for refusal in answers.refusals])
+        self.metrics.scored(len(rows))
+        return _json({"predictions": answers.scores, "model_version": self.model.version})
+
+
+def _told(refusal: Refusal) -> dict[str, object]:
+    told: dict[str, object] = {"row": refusal.row}
+    if refusal.column is not None:
+        told["column"] = refusal.column
+    return told | {"message": refusal.reason}
 
 
 def _json(value: object) -> bytes:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FeatureType = Literal["int", "float", "str", "bool"]
+ModelFormat = Literal["onnx", "sklearn", "cloudpickle"]
 Scalar = int | float | str | bool | None
 Row = Mapping[str, object]
 
@@ -39,7 +40,7 @@ class ArtifactManifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     project: str = Field(pattern="^[a-z][a-z0-9_]*$")
-    format: Literal["onnx", "sklearn"]
+    format: ModelFormat
     file: str = Field(min_length=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     columns: list[Column] = Field(min_length=1)

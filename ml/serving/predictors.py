@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ml.serving.artifact import ArtifactError
-from ml.serving.manifest import ArtifactManifest, Column, Row
+from ml.serving.inputs import Input, table
+from ml.serving.manifest import ArtifactManifest, Row
 
 # Scores travel as decimal text and through another CPU's float32 arithmetic.
 _PARITY = 1e-4
@@ -32,13 +34,17 @@ def load(manifest: ArtifactManifest, model: bytes) -> Predictor:
             if manifest.format == "onnx"
             else SklearnPredictor(manifest, model)
         )
+        check_parity(predictor, manifest)
     except ArtifactError:
         raise
-    # Whatever a damaged file makes a library raise, the model can't be served.
+    except ModuleNotFoundError as error:
+        raise ArtifactError(
+            f"{manifest.file} needs the package {error.name}, which is not installed here"
+        ) from error
+    # Whatever a damaged file or a user's estimator raises, the model can't be served.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ArtifactError(f"{manifest.file} can't be loaded: {reason}") from error
-    check_parity(predictor, manifest)
     return predictor
 
 
@@ -64,12 +70,25 @@ def largest_difference(scores: Sequence[float], expected: Sequence[float]) -> fl
 
 
 @dataclass(frozen=True)
-class _Input:
+class _Port:
     """One input of a graph, the column that it takes and the type of its tensor."""
 
     name: str
-    column: str
+    column: Input
     kind: str
+
+    def tensor(self, rows: Sequence[Row]) -> np.ndarray[Any, Any]:
+        """Give the column's values as the graph takes them: what the estimator saw, once more."""
+        seen = self.column.seen([row.get(self.column.name) for row in rows])
+        return seen.astype(_TENSORS.get(self.kind, np.float32), copy=False).reshape(-1, 1)
+
+
+_TENSORS: dict[str, Any] = {
+    "tensor(string)": object,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+    "tensor(double)": np.float64,
+}
 
 
 class OnnxPredictor:
@@ -82,44 +101,32 @@ class OnnxPredictor:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
+        options.log_severity_level = 4  # what it can't score it raises, and that is told
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._inputs = _inputs(self._session.get_inputs(), manifest)
+        self._ports = _ports(self._session.get_inputs(), manifest)
         self._output = self._session.get_outputs()[-1].name
 
     def __call__(self, rows: Sequence[Row]) -> list[float]:
         """One score per row: the chance of the positive class, or the regression's value."""
-        feed = {i.name: _tensor(i.column, i.kind, rows) for i in self._inputs}
+        feed = {port.name: port.tensor(rows) for port in self._ports}
         (scores,) = self._session.run([self._output], feed)
         return _positive(scores)
 
 
-def _inputs(inputs: Sequence[Any], manifest: ArtifactManifest) -> list[_Input]:
+def _ports(nodes: Sequence[Any], manifest: ArtifactManifest) -> list[_Port]:
     """Pair the graph's inputs with the columns: in the columns' order, if not by name.
 
     A converter changes names that ONNX does not like; a wrong pair fails the parity check.
     """
-    columns = {column.name for column in manifest.columns}
-    if {node.name for node in inputs} <= columns:
-        return [_Input(node.name, node.name, node.type) for node in inputs]
-    if len(inputs) != len(manifest.columns):
+    columns = {column.name: Input.of(column) for column in manifest.columns}
+    if {node.name for node in nodes} <= columns.keys():
+        return [_Port(node.name, columns[node.name], node.type) for node in nodes]
+    if len(nodes) != len(manifest.columns):
         raise ArtifactError(
-            f"{manifest.file} takes {len(inputs)} inputs, not {len(manifest.columns)} columns"
+            f"{manifest.file} takes {len(nodes)} inputs, not {len(manifest.columns)} columns"
         )
-    pairs = zip(inputs, manifest.columns, strict=True)
-    return [_Input(node.name, column.name, node.type) for node, column in pairs]
-
-
-def _tensor(name: str, kind: str, rows: Sequence[Row]) -> np.ndarray[Any, Any]:
-    values = [row.get(name) for row in rows]
-    if kind == "tensor(string)":
-        text = ["" if value is None else str(value) for value in values]
-        return np.array(text, dtype=object).reshape(-1, 1)
-    if kind == "tensor(int64)":
-        return np.array(values, dtype=np.int64).reshape(-1, 1)
-    if kind == "tensor(bool)":
-        return np.array(values, dtype=np.bool_).reshape(-1, 1)
-    dtype = np.float64 if kind == "tensor(double)" else np.float32
-    return np.array(values, dtype=dtype).reshape(-1, 1)  # None becomes NaN
+    pairs = zip(nodes, columns.values(), strict=True)
+    return [_Port(node.name, column, node.type) for node, column in pairs]
 
 
 def _positive(scores: np.ndarray[Any, Any]) -> list[float]:
@@ -131,27 +138,25 @@ class SklearnPredictor:
     """The estimator itself, for models whose ONNX form does not score the same."""
 
     def __init__(self, manifest: ArtifactManifest, model: bytes) -> None:
-        import pandas as pd  # heavy, and only this format needs it
-        from skops import io as skops_io
+        import pandas  # noqa: F401 - heavy, and only this format needs it: not at the first request
 
-        # The digest pins these bytes to what this project's own training wrote.
-        trusted = skops_io.get_untrusted_types(data=model)
-        self._model = skops_io.load(io.BytesIO(model), trusted=trusted)
-        self._frame = pd.DataFrame
-        self._columns = manifest.columns
+        self._model = _unpacked(manifest.format, model)
+        self._inputs = [Input.of(column) for column in manifest.columns]
 
     def __call__(self, rows: Sequence[Row]) -> list[float]:
         """One score per row: the chance of the positive class, or the regression's value."""
-        frame = self._frame({c.name: _series(c, rows) for c in self._columns})
+        values = {one.name: [row.get(one.name) for row in rows] for one in self._inputs}
+        frame = table(self._inputs, values)
         if hasattr(self._model, "predict_proba"):
             return _positive(np.asarray(self._model.predict_proba(frame)))
         return _positive(np.asarray(self._model.predict(frame)))
 
 
-def _series(column: Column, rows: Sequence[Row]) -> np.ndarray[Any, Any]:
-    values = [row.get(column.name) for row in rows]
-    if column.type == "str":
-        return np.array(values, dtype=object)
-    if column.type == "float" or any(value is None for value in values):
-        return np.array(values, dtype=np.float64)
-    return np.array(values, dtype=np.bool_ if column.type == "bool" else np.int64)
+def _unpacked(form: str, model: bytes) -> Any:  # noqa: ANN401 - any estimator
+    """Read an estimator; the digest pins these bytes to what this project's training wrote."""
+    if form == "cloudpickle":
+        return pickle.loads(model)  # noqa: S301 - see above
+    from skops import io as skops_io
+
+    trusted = skops_io.get_untrusted_types(data=model)
+    return skops_io.load(io.BytesIO(model), trusted=trusted)

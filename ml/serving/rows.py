@@ -7,11 +7,16 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
+from ml.serving.inputs import FLOAT32_LIMIT, INFINITE
 from ml.serving.manifest import ArtifactManifest, Column
 
 # An integer must fit the model's 64 bits.
 _INT64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-_PYTHON_TYPES: dict[str, Any] = {"int": _INT64, "float": float, "str": str, "bool": bool}
+# A fraction must fit the 32 bits that the model computes with.
+_FLOAT32 = Annotated[float, Field(gt=-FLOAT32_LIMIT, lt=FLOAT32_LIMIT)]
+_PYTHON_TYPES: dict[str, Any] = {"int": _INT64, "float": _FLOAT32, "str": str, "bool": bool}
+# Only fractions have limits that they must not reach.
+_INFINITE_ERRORS = {"greater_than", "less_than"}
 _MOST_NAMED = 20
 # No guessing: the text "12" is not a number, and an unknown field is a mistake.
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -64,4 +69,5 @@ def _complaint(error: ErrorDetails) -> dict[str, object]:
         told["row"] = place[1]
     if len(place) >= 3:
         told["column"] = str(place[2])[:64]  # an unknown field's name is the caller's own
-    return {**told, "message": error["msg"]}
+    message = INFINITE if error["type"] in _INFINITE_ERRORS else error["msg"]
+    return {**told, "message": message}

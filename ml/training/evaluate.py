@@ -22,6 +22,7 @@ from ml.registry.tracking import Champion, champion
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest
 from ml.serving.predictors import Predictor, load
+from ml.serving.refusals import ask
 from ml.stages import Stage
 from ml.training.evaluation import EVALUATION
 from ml.training.gate import Decision, Measured, Unmeasured, decide
@@ -126,10 +127,10 @@ def measure(
     """Measure quality with its uncertainty, parts of the holdout, and the time of a prediction."""
     rows = as_rows(holdout, manifest.columns)
     labels = holdout[spec.target].to_numpy()
-    scores = np.asarray(predictor(rows))
+    scores = np.asarray(ask(predictor, rows).guessed)
     return Measured(
         candidate=auc_interval(labels, scores),
-        latency_ms=latency(predictor, rows),
+        latency_ms=latency(predictor, manifest.sample),
         champion=None if rival is None else auc_interval(labels, rival),
         gain=None if rival is None else gain_interval(labels, scores, rival),
         slices=list(slices_of(spec.gate, holdout, labels, scores, rival)),
@@ -139,8 +140,8 @@ def measure(
 def latency(predictor: Predictor, rows: Sequence[dict[str, Any]]) -> float:
     """Return the median time of predictions of one row, in milliseconds."""
     times = []
-    for row in rows[:TIMED_PREDICTIONS]:
+    for turn in range(TIMED_PREDICTIONS):
         started = time.perf_counter()
-        predictor([row])
+        predictor([rows[turn % len(rows)]])
         times.append(time.perf_counter() - started)
     return statistics.median(times) * 1000

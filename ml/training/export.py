@@ -1,24 +1,34 @@
-"""From a fitted estimator to the file that is served: ONNX if it scores the same, else skops."""
+"""From a fitted estimator to the file that is served: ONNX if it scores the same, else itself."""
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from ml.core.errors import BadInputError
 from ml.core.store import Store, sha256
 from ml.data.frames import as_rows, as_written, for_estimator
-from ml.serving.manifest import ArtifactManifest, Column, Trained
+from ml.serving.inputs import FLOAT32_LIMIT
+from ml.serving.manifest import ArtifactManifest, Column, ModelFormat, Trained
 from ml.serving.predictors import OnnxPredictor, Predictor, SklearnPredictor
+from ml.serving.refusals import ask, halved
+from ml.training.forms import UnservableError, onnx, pickled, skops, try_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DIFFERENCE = 1e-5
 CHECKED_ROWS = 10_000
-SAMPLE_ROWS = 20
-FILES = {"onnx": "model.onnx", "sklearn": "model.skops"}
+SAMPLE_ROWS, SEARCHED_ROWS = 20, 200
+# In the order in which they are tried.
+FILES: dict[ModelFormat, str] = {
+    "onnx": "model.onnx",
+    "sklearn": "model.skops",
+    "cloudpickle": "model.pkl",
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +49,10 @@ class Parity:
 class Export:
     """A model file that is ready to publish, and why it is in that format."""
 
-    format: Literal["onnx", "sklearn"]
+    format: ModelFormat
     content: bytes
     predictor: Predictor
     reason: str
-    parity: Parity | None
 
     @property
     def digest(self) -> str:
@@ -53,36 +62,88 @@ class Export:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted model and all that describes its inputs."""
+    """A fitted model, the model.py that made it, and all that describes its inputs."""
 
     project: str
+    module: ModuleType
     target: str
     columns: list[Column]
     estimator: Any
     trained: Trained
 
 
-def export(candidate: Candidate, holdout: pl.DataFrame) -> Export:
-    """Convert to ONNX and compare; on any difference keep the estimator itself."""
-    try:
-        content = _to_onnx(candidate)
-        predictor = OnnxPredictor(_manifest(candidate, "onnx", content, [], []), content)
-        parity = compare(candidate, predictor, hard_rows(holdout, candidate.columns))
-    # A converter may fail in any way on an estimator it does not know; that is no error here.
-    except Exception as error:
-        first_line = (str(error).strip().splitlines() or [""])[0][:200]
-        return _as_sklearn(candidate, f"no ONNX form: {type(error).__name__}: {first_line}", None)
-    if parity.passed:
-        return Export("onnx", content, predictor, _describe(parity), parity)
-    return _as_sklearn(candidate, f"ONNX scores differently: {_describe(parity)}", parity)
+def export(candidate: Candidate, holdout: pl.DataFrame, packages: Sequence[str] = ()) -> Export:
+    """Make the first file that scores as the estimator does, on hard rows too.
+
+    `packages` are those that the model server has beyond ours. Raises BadInputError when there is
+    no such file.
+    """
+    hard = hard_rows(holdout, candidate.columns)
+    trained = answers(candidate, hard)
+    objections: list[str] = []
+    for form in FILES:
+        try:
+            content, predictor = _made(candidate, form)
+            parity = _parity(_scores(candidate, predictor, hard), trained)
+            if not parity.passed:
+                objections.append(f"{_NAMES[form]} scores differently: {_describe(parity)}")
+                continue
+            if form != "onnx":  # its graph needs nothing but the runtime
+                sample = sample_of(candidate, predictor, holdout)
+                try_out(_manifest(candidate, form, content, *sample), content, packages)
+        # A converter may fail in any way on an estimator it does not know; that is no error here.
+        except Exception as error:
+            objections.append(f"no {_NAMES[form]} form: {_first_line(error)}")
+            continue
+        return Export(form, content, predictor, "; ".join(objections) or _describe(parity))
+    raise BadInputError(
+        f"what model() of '{candidate.project}' fits can't be served as it was trained: "
+        + "; ".join(objections)
+    )
+
+
+_NAMES: dict[ModelFormat, str] = {"onnx": "ONNX", "sklearn": "skops", "cloudpickle": "cloudpickle"}
+
+
+def _made(candidate: Candidate, form: ModelFormat) -> tuple[bytes, Predictor]:
+    if form == "onnx":
+        content = onnx(candidate.estimator, candidate.columns)
+        return content, OnnxPredictor(_manifest(candidate, form, content, [], []), content)
+    keep = skops if form == "sklearn" else pickled
+    content = keep(candidate.estimator, candidate.module)
+    return content, SklearnPredictor(_manifest(candidate, form, content, [], []), content)
+
+
+def _first_line(error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [""])[0][:200]
+    return (
+        first_line
+        if isinstance(error, UnservableError)
+        else f"{type(error).__name__}: {first_line}"
+    )
+
+
+def sample_of(
+    candidate: Candidate, predictor: Predictor, holdout: pl.DataFrame
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Take rows that have a score, as a person would write them, and their scores."""
+    rows = as_rows(as_written(holdout.head(SEARCHED_ROWS)), candidate.columns)
+    answered = ask(predictor, rows)
+    refused = {refusal.row for refusal in answered.refusals}
+    good = [n for n in range(len(rows)) if n not in refused][:SAMPLE_ROWS]
+    if not good:
+        raise BadInputError(
+            f"model() of '{candidate.project}' scores none of the first {len(rows)} rows of the "
+            f"holdout: the first {answered.refusals[0]}"
+        )
+    return [rows[n] for n in good], [answered.scores[n] for n in good]
 
 
 def publish_artifact(
     store: Store, candidate: Candidate, export: Export, holdout: pl.DataFrame
 ) -> str:
     """Publish model file and manifest; return the folder's URI."""
-    sample = as_rows(as_written(holdout.head(SAMPLE_ROWS)), candidate.columns)
-    expected = export.predictor(sample)
+    sample, expected = sample_of(candidate, export.predictor, holdout)
     manifest = _manifest(candidate, export.format, export.content, sample, expected)
     folder = f"{candidate.project}/{manifest.sha256}"
     store.create(f"{folder}/{manifest.file}", export.content)
@@ -92,10 +153,26 @@ def publish_artifact(
 
 def compare(candidate: Candidate, predictor: Predictor, frame: pl.DataFrame) -> Parity:
     """Score rows both ways."""
-    ours = np.asarray(predictor(as_rows(frame, candidate.columns)))
-    theirs = scores(candidate, frame)
+    return _parity(_scores(candidate, predictor, frame), answers(candidate, frame))
+
+
+def _scores(
+    candidate: Candidate, predictor: Predictor, frame: pl.DataFrame
+) -> "NDArray[np.float64]":
+    return np.asarray(ask(predictor, as_rows(frame, candidate.columns)).scores)
+
+
+def _parity(ours: "NDArray[np.float64]", theirs: "NDArray[np.float64]") -> Parity:
+    """Compare row by row; a row that only one of the two refuses is infinitely far off."""
     flips = int(((ours > 0.5) != (theirs > 0.5)).sum())
-    return Parity(len(ours), float(np.abs(ours - theirs).max()), flips)
+    gaps = np.where(np.isnan(ours) & np.isnan(theirs), 0.0, np.abs(ours - theirs))
+    return Parity(len(ours), float(np.nan_to_num(gaps, nan=np.inf).max()), flips)
+
+
+def answers(candidate: Candidate, frame: pl.DataFrame) -> "NDArray[np.float64]":
+    """Score rows with the estimator as it was fitted; NaN for each that it refuses."""
+    found, _ = halved(frame.height, lambda low, high: scores(candidate, frame[low:high]).tolist())
+    return np.asarray(found)
 
 
 def scores(candidate: Candidate, frame: pl.DataFrame) -> "NDArray[np.float64]":
@@ -105,16 +182,16 @@ def scores(candidate: Candidate, frame: pl.DataFrame) -> "NDArray[np.float64]":
 
 
 def hard_rows(holdout: pl.DataFrame, columns: list[Column]) -> pl.DataFrame:
-    """Take real rows, and rows with missing numbers, unseen words and extreme values."""
+    """Take real rows, and rows with unseen words, extreme values, and missing where that may be."""
     real = holdout.select(c.name for c in columns).head(CHECKED_ROWS)
     few = real.head(50)
-    floats = [c.name for c in columns if c.type == "float"]
+    optional = [c.name for c in columns if c.nullable]
     numbers = [c.name for c in columns if c.type in ("int", "float")]
     words = [c.name for c in columns if c.type == "str"]
     variants = [
         real,
-        few.with_columns(pl.lit(None, real.schema[name]).alias(name) for name in floats),
-        *(few.with_columns(pl.lit(None, real.schema[n]).alias(n)) for n in floats),
+        few.with_columns(pl.lit(None, real.schema[name]).alias(name) for name in optional),
+        *(few.with_columns(pl.lit(None, real.schema[n]).alias(n)) for n in optional),
         *(few.with_columns(pl.lit("never seen").alias(name)) for name in words),
         few.with_columns(pl.lit("").alias(name) for name in words),
         few.with_columns(_constant(real[name], real[name].min(), 0.1) for name in numbers),
@@ -124,31 +201,13 @@ def hard_rows(holdout: pl.DataFrame, columns: list[Column]) -> pl.DataFrame:
 
 
 def _constant(column: pl.Series, value: Any, factor: float) -> pl.Expr:  # noqa: ANN401
-    return pl.lit((value or 0) * factor).cast(column.dtype).alias(column.name)
-
-
-def _to_onnx(candidate: Candidate) -> bytes:
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-
-    inputs = [
-        (c.name, StringTensorType([None, 1]) if c.type == "str" else FloatTensorType([None, 1]))
-        for c in candidate.columns
-    ]
-    options = {id(candidate.estimator): {"zipmap": False}}
-    with warnings.catch_warnings():
-        # What the converter's own libraries deprecate says nothing about the model.
-        warnings.simplefilter("ignore")
-        graph = to_onnx(candidate.estimator, initial_types=inputs, options=options)
-    return bytes(graph.SerializeToString())
-
-
-def _as_sklearn(candidate: Candidate, reason: str, parity: Parity | None) -> Export:
-    from skops import io as skops_io
-
-    content = bytes(skops_io.dumps(candidate.estimator))
-    manifest = _manifest(candidate, "sklearn", content, [], [])
-    return Export("sklearn", content, SklearnPredictor(manifest, content), reason, parity)
+    """Go beyond what was seen, but not beyond what the column's type can hold."""
+    wanted = (value or 0) * factor
+    if column.dtype.is_integer():
+        wanted = min(max(int(wanted), -(2**63)), 2**63 - 1)
+    elif abs(wanted) >= FLOAT32_LIMIT:
+        wanted = value
+    return pl.lit(wanted).cast(column.dtype).alias(column.name)
 
 
 def _describe(parity: Parity) -> str:
@@ -160,7 +219,7 @@ def _describe(parity: Parity) -> str:
 
 def _manifest(
     candidate: Candidate,
-    form: Literal["onnx", "sklearn"],
+    form: ModelFormat,
     content: bytes,
     sample: list[dict[str, Any]],
     expected: list[float],

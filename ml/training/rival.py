@@ -19,6 +19,7 @@ from ml.registry.tracking import Champion
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest, Trained
 from ml.serving.predictors import Predictor, load
+from ml.serving.refusals import ask
 from ml.stages import Stage
 
 if TYPE_CHECKING:
@@ -108,12 +109,8 @@ def _scores(
 ) -> "NDArray[np.float64]":
     if trouble := unfit(rows.schema, manifest.columns):
         raise BadInputError(f"of the columns that it looks at, {trouble}")
-    try:
-        scores = np.asarray(predictor(as_rows(rows, manifest.columns)))
-    # Whatever a user's estimator raises on rows of today, it says that it can't score them.
-    except Exception as error:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise BadInputError(f"it fails on them: {type(error).__name__}: {first_line}") from error
-    if lost := int((~np.isfinite(scores)).sum()):
-        raise BadInputError(f"it gives no number for {lost} of {len(scores)} rows")
-    return scores
+    answers = ask(predictor, as_rows(rows, manifest.columns))
+    if len(answers.refusals) > (1 - LEAST_SHARED) * rows.height:
+        first = answers.refusals[0]
+        raise BadInputError(f"it scores {len(answers.refusals)} of {rows.height} rows not: {first}")
+    return np.asarray(answers.guessed)

@@ -2,7 +2,7 @@
 
 import json
 import time
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,23 @@ from ml.data.frames import as_rows, columns_of, for_estimator
 from ml.data.parts import HOLDOUT, TRAIN, read_part
 from ml.data.recipe import keep_recipe
 from ml.registry.tracking import connected, experiment_id, run_tags, upsert
-from ml.serving.manifest import Trained
+from ml.serving import inputs
+from ml.serving.manifest import Column, Trained
+from ml.serving.refusals import ask
 from ml.stages import Stage
 from ml.training.export import Candidate, Export, export, publish_artifact
+from ml.training.forms import by_value
 from ml.training.intervals import auc
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
+    from mlflow.models import ModelSignature
 
-LIBRARIES = ("scikit-learn", "numpy", "pandas", "onnxruntime", "skl2onnx")
+LIBRARIES = (
+    *("scikit-learn", "numpy", "pandas", "onnxruntime"),
+    *("skl2onnx", "skops", "cloudpickle"),
+)
 REQUIREMENTS = ("mlflow-skinny", "scikit-learn", "numpy", "pandas", "cloudpickle")
 
 
@@ -38,10 +44,8 @@ class Lesson:
     """All that MLflow is told about one training."""
 
     candidate: Candidate
-    module: ModuleType
     data: Record
     metrics: dict[str, float]
-    example: "pd.DataFrame"
 
 
 def run(job: Job) -> Result:
@@ -77,10 +81,10 @@ def train(job: Job, project: Project, data: Record, key: str) -> Outcome:
     frames = {part: read_part(job, data, part) for part in (TRAIN, HOLDOUT)}
     module = load_code(project)
     started = time.monotonic()
-    candidate = fit(project, module, frames[TRAIN], _origin(job, data, key))
+    candidate = fit(project, module, frames[TRAIN], _origin(job, data, key), [frames[HOLDOUT]])
     seconds = time.monotonic() - started
     log.info("fitted %d rows in %.1f s", frames[TRAIN].height, seconds)
-    exported = export(candidate, frames[HOLDOUT])
+    exported = export(candidate, frames[HOLDOUT], job.settings.serving_packages.split())
     log.info("served as %s: %s", exported.format, exported.reason)
     artifact = publish_artifact(job.stores.models, candidate, exported, frames[HOLDOUT])
     metrics = {
@@ -100,19 +104,27 @@ def train(job: Job, project: Project, data: Record, key: str) -> Outcome:
         "recipe": keep_recipe(job.stores.models, project),
         "train_until": candidate.trained.train_until,
     }
-    example = for_estimator(frames[HOLDOUT].head(100), candidate.columns)
     with connected(job) as client:
-        facts |= _log(job, client, Lesson(candidate, module, data, metrics, example), key)
+        facts |= _log(job, client, Lesson(candidate, data, metrics), key)
     return Outcome(facts=facts)
 
 
-def fit(project: Project, module: ModuleType, frame: pl.DataFrame, trained: Trained) -> Candidate:
-    """Fit the project's model; BadInputError when model.py does not give a classifier."""
+def fit(
+    project: Project,
+    module: ModuleType,
+    frame: pl.DataFrame,
+    trained: Trained,
+    others: Sequence[pl.DataFrame] = (),
+) -> Candidate:
+    """Fit the project's model; BadInputError when model.py does not give a classifier.
+
+    What is missing in `others`, which are not learnt from, may be missing in a request too.
+    """
     target = project.spec.target
     make = getattr(module, "model", None)
     if make is None:
         raise BadInputError(f"{project.files.model} has no function 'model'")
-    columns = columns_of(frame, target)
+    columns = columns_of([frame, *others], target, _optional(project, frame))
     table = for_estimator(frame, columns)
     try:
         estimator = make().fit(table, frame[target].to_numpy())
@@ -121,15 +133,29 @@ def fit(project: Project, module: ModuleType, frame: pl.DataFrame, trained: Trai
         raise BadInputError(f"model() of '{project.name}' does not fit: {first_line}") from error
     if not hasattr(estimator, "predict_proba"):
         raise BadInputError(f"model() of '{project.name}' is no classifier with predict_proba")
-    return Candidate(project.name, target, columns, estimator, trained)
+    return Candidate(project.name, module, target, columns, estimator, trained)
+
+
+def _optional(project: Project, frame: pl.DataFrame) -> set[str]:
+    unknown = [name for name in project.spec.may_be_missing if name not in frame.columns]
+    if unknown:
+        raise BadInputError(
+            f"may_be_missing names '{unknown[0]}', which features() of '{project.name}' "
+            "does not return"
+        )
+    return project.spec.optional
 
 
 def score(candidate: Candidate, exported: Export, holdout: pl.DataFrame) -> float:
     """Measure the AUC of what would be served."""
     import numpy as np
 
-    predictions = exported.predictor(as_rows(holdout, candidate.columns))
-    return auc(holdout[candidate.target].to_numpy(), np.asarray(predictions))
+    answers = ask(exported.predictor, as_rows(holdout, candidate.columns))
+    if refused := answers.refusals:
+        log.warning(
+            "%d of %d holdout rows have no score: %s", len(refused), holdout.height, refused[0]
+        )
+    return auc(holdout[candidate.target].to_numpy(), np.asarray(answers.guessed))
 
 
 def _origin(job: Job, data: Record, key: str) -> Trained:
@@ -171,26 +197,38 @@ def _dataset(project: str, part: str, output: Output, schema: str) -> "DatasetIn
 
 def _log_model(lesson: "Lesson") -> tuple[str, str]:
     """Log the estimator; return its id and the schema of its inputs."""
-    import cloudpickle  # type: ignore[import-untyped]
     import mlflow.sklearn
-    from mlflow.models import infer_signature
 
-    # model.py is not importable where the model is loaded, so what it defines travels along.
-    cloudpickle.register_pickle_by_value(lesson.module)
-    table = lesson.example
-    with warnings.catch_warnings():
-        # Whole numbers are never missing here: columns_of() made sure.
-        warnings.filterwarnings("ignore", message=".*integer column.*")
-        signature = infer_signature(table, lesson.candidate.estimator.predict_proba(table))
-    logged = mlflow.sklearn.log_model(
-        lesson.candidate.estimator,
-        name="model",
-        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
-        signature=signature,
-        pip_requirements=[f"{name}=={found}" for name, found in versions(*REQUIREMENTS).items()],
-        pyfunc_predict_fn="predict_proba",
-    )
+    candidate = lesson.candidate
+    signature = _signature(candidate.columns)
+    seen = inputs.AsTrained(candidate.estimator, [inputs.Input.of(c) for c in candidate.columns])
+    # Neither model.py nor anything of ours is importable where the model is loaded.
+    with by_value(candidate.module, inputs):
+        logged = mlflow.sklearn.log_model(
+            seen,
+            name="model",
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
+            signature=signature,
+            pip_requirements=[f"{name}=={it}" for name, it in versions(*REQUIREMENTS).items()],
+            pyfunc_predict_fn="predict_proba",
+        )
     return str(logged.model_id), json.dumps({"mlflow_colspec": signature.inputs.to_dict()})
+
+
+def _signature(columns: Sequence[Column]) -> "ModelSignature":
+    """Say what a caller must give, may leave out, and gets: the chance of each class."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    types = {
+        "int": DataType.long,
+        "float": DataType.double,
+        "str": DataType.string,
+        "bool": DataType.boolean,
+    }
+    given = (ColSpec(types[c.type], c.name, required=not c.nullable) for c in columns)
+    return ModelSignature(Schema([*given]), Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
 
 
 def _params(estimator: Any) -> dict[str, Any]:  # noqa: ANN401 - any scikit-learn estimator

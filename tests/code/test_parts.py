@@ -176,7 +176,7 @@ def test_each_reader_gets_missing_values_its_way() -> None:
         {"id": ["a", "b"], "y": [True, False], "s": ["x", None], "f": [1.5, None], "n": [1, 2]},
         schema_overrides={"f": pl.Float32},
     )
-    columns = columns_of(frame, "y")
+    columns = columns_of([frame], "y")
     assert [(c.name, c.type, c.nullable) for c in columns] == [
         ("s", "str", True),
         ("f", "float", True),
@@ -191,7 +191,7 @@ def test_each_reader_gets_missing_values_its_way() -> None:
 def test_whole_numbers_may_not_be_missing() -> None:
     frame = pl.DataFrame({"id": ["a", "b"], "y": [True, False], "n": [1, None]})
     with pytest.raises(BadInputError, match=r"'n'.*cast it to Float64"):
-        columns_of(frame, "y")
+        columns_of([frame], "y")
 
 
 def test_a_leak_is_named_by_its_column() -> None:

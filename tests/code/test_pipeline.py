@@ -335,7 +335,7 @@ def test_the_sample_is_real_rows_with_typed_columns(finished: Workshop) -> None:
     manifest = read_manifest(finished)
     assert [(c.name, c.type, c.nullable) for c in manifest.columns] == [
         ("depot", "str", False),
-        ("weight", "float", True),
+        ("weight", "float", False),
         ("stops", "int", False),
     ]
     first = parcels(AS_OF - timedelta(days=1)).row(0, named=True)

@@ -17,6 +17,7 @@ import pytest
 from ml.core.record import Result, Status
 from ml.data.sift import TWICE
 from ml.scoring.score import in_short, servable
+from ml.serving.inputs import INFINITE
 from ml.serving.manifest import Column
 from ml.stages import Stage
 from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels
@@ -301,7 +302,7 @@ def test_rows_that_the_server_would_refuse_are_refused() -> None:
     ]
     frame = pl.DataFrame({"n": [1, None, 3, 4], "x": [0.5, 0.5, float("inf"), None]})
     sifted = servable(frame, columns)
-    assert sifted.reasons == {"n is missing": 1, "x is infinite": 1}
+    assert sifted.reasons == {"n is missing": 1, f"x {INFINITE}": 1}
     assert sifted.frame["n"].to_list() == [1, 4]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ml.core.errors import BadInputError
 from ml.core.project import Table
+from ml.data.rules import check
 from ml.data.sift import sift
 
 RULES = Table.model_validate(
@@ -80,3 +81,37 @@ def test_a_type_without_a_way_to_the_asked_one_refuses_every_row() -> None:
 def test_a_column_that_is_lost_is_named() -> None:
     with pytest.raises(BadInputError, match="it has no column 'size'"):
         sift(RULES, frame_of(GOOD).drop("size"), "it")
+
+
+NOT_A_NUMBER = [
+    ("float", "x is missing"),
+    ("float or null", None),
+    ("float 0..9", "x is missing"),
+    ("float 0..9 or null", None),
+]
+
+
+@pytest.mark.parametrize("gap", [None, float("nan")])
+@pytest.mark.parametrize(("rule", "reason"), NOT_A_NUMBER)
+def test_what_is_not_a_number_is_missing_to_training_and_to_scoring(
+    rule: str, reason: str | None, gap: float | None
+) -> None:
+    """Public kin: evidently #187. One rule, whichever way a writer marks what is missing."""
+    table = Table.model_validate({"columns": {"x": rule}})
+    frame = pl.DataFrame({"x": [1.5, gap]}, schema={"x": pl.Float64})
+    sifted = sift(table, frame, "it")
+    if reason is None:
+        check(table, frame, "it")
+        assert sifted.frame.equals(frame)
+        return
+    assert sifted.reasons == {reason: 1}
+    with pytest.raises(BadInputError, match="'x' breaks the rule not_nullable"):
+        check(table, frame, "it")
+
+
+def test_a_gap_among_whole_numbers_that_pandas_wrote_is_missing() -> None:
+    table = Table.model_validate({"columns": {"n": "int 0..9 or null"}})
+    frame = pl.DataFrame({"n": [1.0, float("nan"), 2.5]})
+    sifted = sift(table, frame, "it")
+    assert sifted.frame["n"].to_list() == [1, None]
+    assert sifted.reasons == {"n is not int": 1}
