@@ -92,7 +92,8 @@ class History:
 
     def tags(self, version: str | None) -> Mapping[str, str]:
         """What is written on a version; nothing on one that is not there."""
-        return self.pasts[version].tags if version in self.pasts else {}
+        past = self.pasts.get(version or "")
+        return past.tags if past else {}
 
     def taken_back(self, version: str | None) -> str:
         """When a version was taken back, by whom and why; "" when it was not."""
