@@ -252,19 +252,22 @@ class RollOut:
         project, version = release.project, release.version
         history = self.history(project)
         if champion and champion != version:
-            history = self._confirm(project, champion, history)
+            history = self.confirm(project, champion, history)
         passed = {OUTCOME: DONE, REASON: f"serves on the {plan.side} side"}
         if champion != version or NUMBER not in history.tags(version):
             passed[NUMBER] = str(history.next_number())
         self.name_champion(project, version, history.with_tags(version, passed))
         self.note(project, version, passed)
 
-    def _confirm(self, project: str, champion: str, history: History) -> History:
-        """Make up for what could not be noted when this champion was named: it is the way back."""
+    def confirm(self, project: str, champion: str, history: History) -> History:
+        """Make up for what could not be noted when this champion was named: it may be gone back to.
+
+        What else is written on it is from before.
+        """
         past = history.pasts.get(champion)
-        if past is None or past.taken_back or (past.served and past.number):
+        if past is None or past.taken_back or past.number:
             return history
-        made_up = {NUMBER: str(history.next_number()), OUTCOME: past.outcome or DONE}
+        made_up = {NUMBER: str(history.next_number()), OUTCOME: DONE}
         self.aliases.remark(project, champion, made_up)
         return history.with_tags(champion, made_up)
 

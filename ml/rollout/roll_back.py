@@ -49,6 +49,8 @@ def roll_back(
         history = held.history(project)
         leaving, back = _versions(project, view, champion, history)
         release = _release(held, project, release_of, back)
+        if leaving == champion:
+            history = held.confirm(project, leaving, history)
         way = Way(leaving, release, _side_for(release, view), view)
         _make_ready(held, way)
         _switch(held, way, history, word)

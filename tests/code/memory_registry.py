@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,9 +33,12 @@ class MemoryRegistry:
         assert name == PROJECT
 
     def search_model_versions(self, filter_string: str) -> Sequence[RestVersion]:
-        assert filter_string == f"name = '{PROJECT}'"
+        asked = re.fullmatch(r"name = 'parcels'(?: AND tag\.`(.*)` = '(.*)')?", filter_string)
+        assert asked, filter_string
+        key, value = asked.groups()
+        found = [version for version, tags in self.tags.items() if not key or tags[key] == value]
         # MLflow gives the newest first.
-        return [self.get_model_version(PROJECT, version) for version in reversed(self.tags)]
+        return [self.get_model_version(PROJECT, version) for version in reversed(found)]
 
     def get_model_version(self, name: str, version: str) -> RestVersion:
         assert name == PROJECT
