@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from ml.core.errors import BadInputError
@@ -10,11 +11,21 @@ from ml.serving.manifest import Column, FeatureType
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
+
+    from ml.serving.predictors import Predictor
+
+BATCH_ROWS = 20_000
 
 
 def columns_of(frame: pl.DataFrame, target: str) -> list[Column]:
     """List the model's inputs; BadInputError when a whole number or a Boolean is missing."""
-    return [_column(frame[name]) for name in frame.columns if name not in (ID, target)]
+    return [
+        _column(frame[name])
+        for name, dtype in frame.schema.items()
+        # A day or a time says when a row is; features() returns none to learn from.
+        if name not in (ID, target) and not dtype.is_temporal()
+    ]
 
 
 def _column(values: pl.Series) -> Column:
@@ -54,6 +65,14 @@ def for_estimator(frame: pl.DataFrame, columns: list[Column]) -> "pd.DataFrame":
 def as_rows(frame: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
     """Give the server's predictor rows as a request would hold them."""
     return frame.select(c.name for c in columns).to_dicts()
+
+
+def predict(
+    predictor: "Predictor", frame: pl.DataFrame, columns: list[Column]
+) -> "NDArray[np.float64]":
+    """Score a table some rows at a time: as a request holds them, rows take much room."""
+    parts = [predictor(as_rows(part, columns)) for part in frame.iter_slices(BATCH_ROWS)]
+    return np.array([score for part in parts for score in part], dtype=np.float64)
 
 
 def as_written(frame: pl.DataFrame) -> pl.DataFrame:

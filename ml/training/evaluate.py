@@ -16,17 +16,19 @@ from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
 from ml.core.project import ProjectSpec, read_project
 from ml.core.record import Record, Result
-from ml.data.frames import as_rows
+from ml.data.frames import as_rows, predict
 from ml.data.parts import HOLDOUT, read_part
 from ml.registry.tracking import Champion, champion
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest, Trained
 from ml.serving.predictors import Predictor, load
 from ml.stages import Stage
+from ml.training.clusters import clusters_of
 from ml.training.evaluation import EVALUATION
 from ml.training.gate import Decision, Measured, decide
-from ml.training.intervals import auc_interval, gain_interval
-from ml.training.slices import slices_of
+from ml.training.intervals import auc_interval, gain_interval, told_by
+from ml.training.slices import ScoredRows, slices_of
+from ml.training.telling import most_telling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +132,7 @@ def _rival(current: Champion | None, candidate: str, holdout: pl.DataFrame) -> R
         )
     if any(column.name not in holdout.columns for column in manifest.columns):
         return Rival(current, None, manifest.trained)
-    scores = np.asarray(predictor(as_rows(holdout, manifest.columns)))
+    scores = predict(predictor, holdout, manifest.columns)
     return Rival(current, scores, manifest.trained)
 
 
@@ -142,22 +144,26 @@ def measure(
     rival: "NDArray[np.float64] | None",
 ) -> Measured:
     """Measure quality with its uncertainty, parts of the holdout, and the time of a prediction."""
-    rows = as_rows(holdout, manifest.columns)
-    labels = holdout[spec.target].to_numpy()
-    scores = np.asarray(predictor(rows))
+    gate, labels = spec.gate, holdout[spec.target].to_numpy()
+    clusters = clusters_of(holdout, gate.clusters)
+    scores = predict(predictor, holdout, manifest.columns)
+    quality = auc_interval(labels, scores, clusters)
+    easy = quality.value > gate.max_score
     return Measured(
-        candidate=auc_interval(labels, scores),
-        latency_ms=latency(predictor, rows),
-        champion=None if rival is None else auc_interval(labels, rival),
-        gain=None if rival is None else gain_interval(labels, scores, rival),
-        slices=list(slices_of(spec.gate, holdout, labels, scores, rival)),
+        candidate=quality,
+        latency_ms=latency(predictor, as_rows(holdout.head(TIMED_PREDICTIONS), manifest.columns)),
+        clusters=told_by(labels, clusters),
+        champion=None if rival is None else auc_interval(labels, rival, clusters),
+        gain=None if rival is None else gain_interval(labels, scores, rival, clusters),
+        slices=list(slices_of(gate.slices, holdout, ScoredRows(labels, scores, rival, clusters))),
+        telling=most_telling(holdout, manifest.columns, spec.target) if easy else None,
     )
 
 
 def latency(predictor: Predictor, rows: Sequence[dict[str, Any]]) -> float:
     """Return the median time of predictions of one row, in milliseconds."""
     times = []
-    for row in rows[:TIMED_PREDICTIONS]:
+    for row in rows:
         started = time.perf_counter()
         predictor([row])
         times.append(time.perf_counter() - started)

@@ -15,7 +15,7 @@ from ml.core.job import Job, log
 from ml.core.ledger import Outcome, once, upstream
 from ml.core.project import Project, load_code, read_project
 from ml.core.record import Output, Record, Result
-from ml.data.frames import as_rows, columns_of, for_estimator
+from ml.data.frames import columns_of, for_estimator, predict
 from ml.data.parts import HOLDOUT, TRAIN, read_part
 from ml.registry.tracking import connected, experiment_id, run_tags, upsert
 from ml.serving.manifest import Trained
@@ -124,10 +124,8 @@ def fit(project: Project, module: ModuleType, frame: pl.DataFrame, trained: Trai
 
 def score(candidate: Candidate, exported: Export, holdout: pl.DataFrame) -> float:
     """Measure the AUC of what would be served."""
-    import numpy as np
-
-    predictions = exported.predictor(as_rows(holdout, candidate.columns))
-    return auc(holdout[candidate.target].to_numpy(), np.asarray(predictions))
+    predictions = predict(exported.predictor, holdout, candidate.columns)
+    return auc(holdout[candidate.target].to_numpy(), predictions)
 
 
 def _origin(job: Job, data: Record, key: str) -> Trained:
