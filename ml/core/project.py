@@ -130,12 +130,16 @@ class Gate(Strict):
 
     min_skill: float = Field(default=0.05, description="AUC above guessing (0.5), lower bound")
     min_gain: float = Field(default=0.0, description="AUC above the champion's, lower bound")
+    max_score: float = Field(default=0.995, description="AUC above it is too good to be true")
     max_latency_ms: float = Field(default=50.0, gt=0, description="median of one-row predictions")
     slices: list[str] = Field(default_factory=list, description="feature columns to look into")
-    max_slice_loss: float = Field(default=0.05, description="AUC a slice may lose to the champion")
+    max_slice_loss: float = Field(default=0.05, description="AUC a slice may lose, lower bound")
     min_slice_rows: int = Field(default=300, ge=2, description="smaller slices are only noted")
     replace: int | None = Field(
         default=None, description="the champion that may be replaced without being compared"
+    )
+    clusters: list[str] = Field(
+        default_factory=list, description="what rows that belong together share: day, hour, columns"
     )
 
 

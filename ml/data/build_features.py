@@ -6,7 +6,7 @@ from ml.core.ledger import Outcome, before, once, read_outputs, upstream
 from ml.core.project import Project, read_project
 from ml.core.record import Output, Record, Result
 from ml.core.tables import from_parquet
-from ml.data.daily_features import ID, Day, build_days, note_path, recipe_of
+from ml.data.daily_features import ID, TIME, Day, build_days, has_time, note_path, recipe_of
 from ml.stages import Stage
 
 
@@ -55,6 +55,7 @@ def _outcome(days: dict[str, Output], project: Project, built: int, job: Job) ->
     # There is no day when nothing happened on any.
     for content in read_outputs(job, Stage.BUILD_FEATURES, list(days.values())[-1:]):
         schema = from_parquet(content, "the last day's features").schema
-        names = [c for c in schema if c not in (ID, project.spec.target)]
+        apart = (ID, project.spec.target, *([TIME] if has_time(schema) else []))
+        names = [c for c in schema if c not in apart]
     rows = sum(output.rows or 0 for output in days.values())
     return Outcome(days, {"rows": rows, "features": len(names), "built": built, "names": names})

@@ -22,6 +22,8 @@ from ml.data.leaks import check_leaks
 from ml.stages import Stage
 
 ID = "id"
+TIME = "time"
+"""When a row is: a datetime of this name is not learnt from, it tells what belongs together."""
 NOTE = "output.json"
 Tables = dict[str, pl.LazyFrame]
 Features = Callable[[Tables], pl.LazyFrame]
@@ -83,8 +85,15 @@ def _check_shape(frame: pl.DataFrame, target: str) -> None:
     if frame.schema[target] != pl.Boolean:
         raise BadInputError(f"'{target}' is {frame.schema[target]}, but must be Boolean")
     for column, dtype in frame.schema.items():
+        if column == TIME and has_time(frame.schema):
+            continue
         if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical)):
             raise BadInputError(f"feature '{column}' is {dtype}; use a number, Boolean or String")
+
+
+def has_time(schema: pl.Schema) -> bool:
+    """Tell whether rows say when they are; a feature may have that name too, if it is no time."""
+    return isinstance(schema.get(TIME), pl.Datetime)
 
 
 def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
@@ -99,6 +108,10 @@ def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
             continue
         if column == ID:
             wanted[column] = pl.String()
+            continue
+        if isinstance(dtype, pl.Datetime):
+            frame = frame.with_columns(pl.col(column).dt.replace_time_zone(None))
+            wanted[column] = pl.Datetime("us")
             continue
         if dtype.is_integer():
             wanted[column] = pl.Int64()

@@ -1,18 +1,25 @@
 """One table of features as each reader wants it: the estimator, the server, the manifest."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from ml.core.errors import BadInputError
 from ml.data.daily_features import ID
 from ml.serving.inputs import INFINITE, Input, table
 from ml.serving.manifest import Column, FeatureType
+from ml.serving.refusals import Answers, Refusal, ask
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from ml.serving.predictors import Predictor
+
+BATCH_ROWS = 20_000
 
 
 def columns_of(
@@ -24,7 +31,9 @@ def columns_of(
     `optional`, of which the project says so. Raises BadInputError when a whole number or a Boolean
     is missing, or a fraction is infinite.
     """
-    names = [name for name in frames[0].columns if name not in (ID, target)]
+    # A day or a time says when a row is; features() returns none to learn from.
+    kept = (n for n, dtype in frames[0].schema.items() if not dtype.is_temporal())
+    names = [name for name in kept if name not in (ID, target)]
     return [_column([frame[name] for frame in frames], name in optional) for name in names]
 
 
@@ -82,6 +91,24 @@ def _values(column: pl.Series) -> "Sequence[object] | NDArray[Any]":
 def as_rows(frame: pl.DataFrame, columns: list[Column]) -> list[dict[str, Any]]:
     """Give the server's predictor rows as a request would hold them."""
     return frame.select(c.name for c in columns).to_dicts()
+
+
+def answers_of(predictor: "Predictor", frame: pl.DataFrame, columns: list[Column]) -> Answers:
+    """Score a table some rows at a time: as a request holds them, rows take much room."""
+    scores: list[float] = []
+    refusals: list[Refusal] = []
+    for part in frame.iter_slices(BATCH_ROWS):
+        found = ask(predictor, as_rows(part, columns))
+        refusals += [replace(one, row=one.row + len(scores)) for one in found.refusals]
+        scores += found.scores
+    return Answers(scores, refusals)
+
+
+def predict(
+    predictor: "Predictor", frame: pl.DataFrame, columns: list[Column]
+) -> "NDArray[np.float64]":
+    """Give a score to each row of a table; where the model has none, the mean of the others."""
+    return np.array(answers_of(predictor, frame, columns).guessed, dtype=np.float64)
 
 
 def as_written(frame: pl.DataFrame) -> pl.DataFrame:

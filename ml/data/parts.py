@@ -9,6 +9,8 @@ from ml.core.tables import from_parquet
 from ml.stages import Stage
 
 TRAIN, HOLDOUT = "train", "holdout"
+DAY = "slipway.day"
+"""The day of a row in both parts; no feature."""
 
 
 def read_part(job: Job, split: Record, part: str) -> pl.DataFrame:

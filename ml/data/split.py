@@ -12,7 +12,7 @@ from ml.core.project import read_project
 from ml.core.record import Output, Result
 from ml.core.tables import from_parquet, to_parquet
 from ml.data.daily_features import ID
-from ml.data.parts import HOLDOUT, TRAIN
+from ml.data.parts import DAY, HOLDOUT, TRAIN
 from ml.stages import Stage
 
 
@@ -57,7 +57,7 @@ def parts(days: dict[str, Output], first_test: date) -> tuple[dict[str, Output],
 def _read(job: Job, days: dict[str, Output], target: str, name: str) -> pl.DataFrame:
     contents = read_outputs(job, Stage.BUILD_FEATURES, list(days.values()))
     frames = [
-        from_parquet(content, f"the features of {day}")
+        from_parquet(content, f"the features of {day}").with_columns(_day(day))
         for day, content in zip(days, contents, strict=True)
     ]
     if not frames:
@@ -66,6 +66,10 @@ def _read(job: Job, days: dict[str, Output], target: str, name: str) -> pl.DataF
     if frame[target].n_unique() < 2:
         raise BadInputError(f"'{target}' has one value only in the {name} part of the window")
     return frame
+
+
+def _day(day: str) -> pl.Expr:
+    return pl.lit(date.fromisoformat(day)).alias(DAY)
 
 
 def _facts(

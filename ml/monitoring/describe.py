@@ -16,12 +16,11 @@ from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
 from ml.core.record import Record, Result
-from ml.data.frames import as_rows
+from ml.data.frames import predict
 from ml.data.parts import HOLDOUT, read_part
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest, Column
 from ml.serving.predictors import load
-from ml.serving.refusals import ask
 from ml.stages import Stage
 
 PROFILE = "profile"
@@ -50,7 +49,7 @@ def _work(job: Job, built: Record, folder: str) -> Outcome:
     holdout = read_part(job, split, HOLDOUT)
     try:
         manifest, model = fetch(str(built.facts["artifact"]), str(built.facts["sha256"]))
-        scores = ask(load(manifest, model), as_rows(holdout, manifest.columns)).guessed
+        scores = predict(load(manifest, model), holdout, manifest.columns)
     except ArtifactError as error:
         raise BadInputError(f"{error}: remove what is damaged and run train again") from error
     made = profile(manifest, holdout, pl.Series("score", scores))

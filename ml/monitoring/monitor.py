@@ -14,11 +14,12 @@ from ml.monitoring.daily_runs import write_days
 from ml.monitoring.findings import MONITORING, GateRecord, Measures, Model, Monitoring, Reading
 from ml.monitoring.gate_records import gate_record
 from ml.monitoring.measures import measure
-from ml.monitoring.observed import Known, Scored, labels, rows, scored
+from ml.monitoring.observed import Known, Scored, labels, rows, scored, together
 from ml.monitoring.retraining import ask_for_training, training_now
 from ml.monitoring.signals import decide, predictions, quality
 from ml.registry.tracking import champion, connected
 from ml.stages import Stage
+from ml.training.clusters import BY_DAY
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ def run(job: Job) -> Result:
             for (day, model), found in known.items()
         ],
         rules=spec.monitor.model_dump(),
+        clusters=spec.gate.clusters,
         code=code_digest(__name__),
         versions=versions("polars", "numpy"),
     )
 
     def work(folder: str) -> Outcome:
-        found = judge(job, spec, look(job, parts, known, model), current)
+        found = judge(job, spec, look(job, parts, known, model, spec.gate.clusters), current)
         log.info("%s: %s", found.decision, found.reason)
         if found.training.due:
             ask_for_training(job, found.reason)
@@ -90,24 +92,27 @@ def in_use(job: Job, parts: list[Scored], current: str) -> Model:
     return next((model for model in today if model.version == current), today[-1])
 
 
-def look(job: Job, parts: list[Scored], known: Known, model: Model) -> Seen:
+def look(job: Job, parts: list[Scored], known: Known, model: Model, clusters: list[str]) -> Seen:
     """Measure every day and the model's whole window, and write the days to MLflow."""
-    frames = [rows(job, part, known) for part in parts]
+    frames = [rows(job, part, known, clusters) for part in parts]
     own = [n for n, part in enumerate(parts) if part.model == model]
     refused = sum(parts[n].refused for n in own)
-    window = measure(pl.concat(frames[n] for n in own), refused)
+    window = measure(together(frames[n] for n in own), refused, clusters)
     with connected(job) as client:
         gates = {one: gate_record(job, client, one) for one in {part.model for part in parts}}
         readings = [
-            _reading(part, frame, gates[part.model])
+            _reading(part, frame, clusters, gates[part.model])
             for part, frame in zip(parts, frames, strict=True)
         ]
         readings = write_days(job, client, readings)
     return Seen(readings, model, window, gates[model])
 
 
-def _reading(part: Scored, frame: pl.DataFrame, gate: GateRecord | None) -> Reading:
-    measures = measure(frame, part.refused)
+def _reading(
+    part: Scored, frame: pl.DataFrame, clusters: list[str], gate: GateRecord | None
+) -> Reading:
+    # How days differ is no doubt about a day of itself: what is left is what differs within it.
+    measures = measure(frame, part.refused, [name for name in clusters if name != BY_DAY])
     return Reading(
         day=part.day, model=part.model, measures=measures, reasons=part.reasons, gate=gate
     )

@@ -1,6 +1,6 @@
 """What a project's models predicted on each day, and the labels that have arrived since."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -14,11 +14,13 @@ from ml.core.project import Project
 from ml.core.record import Output, Record
 from ml.core.store import READERS
 from ml.core.tables import from_parquet
-from ml.data.daily_features import ID, build_day, built_as
+from ml.data.daily_features import ID, TIME, build_day, built_as
+from ml.data.parts import DAY
 from ml.data.recipe import project_of
 from ml.monitoring.findings import Model
-from ml.monitoring.measures import LABEL, SCORE
+from ml.monitoring.measures import BY, LABEL, SCORE
 from ml.stages import Stage
+from ml.training.clusters import BY_DAY, BY_HOUR
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ def _labelled(job: Job, project: Project, part: Scored, newest: Record | None) -
     return build_day(job, project, str(part.day), files)
 
 
-def rows(job: Job, part: Scored, known: Known) -> pl.DataFrame:
+def rows(job: Job, part: Scored, known: Known, clusters: Sequence[str]) -> pl.DataFrame:
     """Read one day's predictions, each with its label, null where none has arrived.
 
+    Beside them are the day and, where there is a label, the columns that `clusters` names.
     Raises BadInputError when a file is damaged or is not what its stage publishes.
     """
     name = f"the predictions of {part.day} by version {part.model.version} ({part.output.uri})"
@@ -110,18 +113,35 @@ def rows(job: Job, part: Scored, known: Known) -> pl.DataFrame:
     frame = _chosen(from_parquet(content, name), name, {ID: pl.String, SCORE: pl.Float64})
     if frame[SCORE].is_nan().any() or not frame[SCORE].is_between(0, 1).all():
         raise BadInputError(f"{name} hold a score that is not between 0 and 1")
+    frame = frame.with_columns(pl.lit(part.day).alias(DAY))
     found = known.get((part.day, part.model))
     if found is None:
         return frame.with_columns(pl.lit(None, pl.Boolean).alias(LABEL))
-    return frame.join(_labels(job, found.output, part.day, found.target), on=ID, how="left")
+    labels = _labels(job, found.output, part.day, found.target, clusters)
+    return frame.join(labels, on=ID, how="left")
 
 
-def _labels(job: Job, output: Output, day: date, target: str) -> pl.DataFrame:
+def together(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Put the rows of several days together; a column that one of them lacks is null there."""
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _labels(
+    job: Job, output: Output, day: date, target: str, clusters: Sequence[str]
+) -> pl.DataFrame:
     name = f"the features of {day} ({output.uri})"
     (content,) = read_outputs(job, Stage.BUILD_FEATURES, [output])
     frame = from_parquet(content, name)
     chosen = _chosen(frame, name, {ID: pl.String, target: pl.Boolean}, may_lack=target)
-    return chosen.rename({target: LABEL})
+    places = frame.select(_places(frame.schema, clusters))
+    return pl.concat([chosen.rename({target: LABEL}), places], how="horizontal")
+
+
+def _places(schema: pl.Schema, clusters: Sequence[str]) -> Iterator[pl.Expr]:
+    """Give what clusters go by; null where these features lack it, as those of old code may."""
+    for name in sorted({TIME, *clusters} - {BY_DAY, BY_HOUR, ID}):
+        nothing = pl.lit(None, pl.Datetime("us") if name == TIME else None)
+        yield (pl.col(name) if name in schema else nothing).alias(BY + name)
 
 
 def _chosen(

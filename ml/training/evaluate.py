@@ -16,19 +16,20 @@ from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
 from ml.core.project import Project, ProjectSpec, read_project
 from ml.core.record import Record, Result
-from ml.data.frames import as_rows
+from ml.data.frames import predict
 from ml.data.parts import HOLDOUT, read_part
 from ml.registry.tracking import Champion, champion
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest
 from ml.serving.predictors import Predictor, load
-from ml.serving.refusals import ask
 from ml.stages import Stage
+from ml.training.clusters import clusters_of
 from ml.training.evaluation import EVALUATION
-from ml.training.gate import Decision, Measured, Unmeasured, decide
-from ml.training.intervals import auc_interval, gain_interval
+from ml.training.intervals import auc_interval, gain_interval, told_by
 from ml.training.rival import Rival, meet
-from ml.training.slices import slices_of
+from ml.training.slices import ScoredRows, slices_of
+from ml.training.telling import most_telling
+from ml.training.verdict import Decision, Measured, Unmeasured, decide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,15 +126,19 @@ def measure(
     rival: "NDArray[np.float64] | None",
 ) -> Measured:
     """Measure quality with its uncertainty, parts of the holdout, and the time of a prediction."""
-    rows = as_rows(holdout, manifest.columns)
-    labels = holdout[spec.target].to_numpy()
-    scores = np.asarray(ask(predictor, rows).guessed)
+    gate, labels = spec.gate, holdout[spec.target].to_numpy()
+    clusters = clusters_of(holdout, gate.clusters)
+    scores = predict(predictor, holdout, manifest.columns)
+    quality = auc_interval(labels, scores, clusters)
+    easy = quality.value > gate.max_score
     return Measured(
-        candidate=auc_interval(labels, scores),
+        candidate=quality,
         latency_ms=latency(predictor, manifest.sample),
-        champion=None if rival is None else auc_interval(labels, rival),
-        gain=None if rival is None else gain_interval(labels, scores, rival),
-        slices=list(slices_of(spec.gate, holdout, labels, scores, rival)),
+        clusters=told_by(labels, clusters),
+        champion=None if rival is None else auc_interval(labels, rival, clusters),
+        gain=None if rival is None else gain_interval(labels, scores, rival, clusters),
+        slices=list(slices_of(gate.slices, holdout, ScoredRows(labels, scores, rival, clusters))),
+        telling=most_telling(holdout, manifest.columns, spec.target) if easy else None,
     )
 
 

@@ -13,13 +13,12 @@ from ml.core.project import Project
 from ml.core.record import Output, Record
 from ml.core.tables import from_parquet
 from ml.data.daily_features import ID, build_day
-from ml.data.frames import as_rows, unfit
+from ml.data.frames import answers_of, unfit
 from ml.data.recipe import project_of
 from ml.registry.tracking import Champion
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import ArtifactManifest, Trained
 from ml.serving.predictors import Predictor, load
-from ml.serving.refusals import ask
 from ml.stages import Stage
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _scores(
 ) -> "NDArray[np.float64]":
     if trouble := unfit(rows.schema, manifest.columns):
         raise BadInputError(f"of the columns that it looks at, {trouble}")
-    answers = ask(predictor, as_rows(rows, manifest.columns))
+    answers = answers_of(predictor, rows, manifest.columns)
     if len(answers.refusals) > (1 - LEAST_SHARED) * rows.height:
         first = answers.refusals[0]
         raise BadInputError(f"it scores {len(answers.refusals)} of {rows.height} rows not: {first}")

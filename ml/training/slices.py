@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from ml.core.errors import BadInputError
-from ml.core.project import Gate
-from ml.training.intervals import auc
+from ml.training.intervals import Interval, auc, gain_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,38 +16,59 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of the holdout, for example all flights of a carrier."""
+    """One part of the holdout, for example all flights of a carrier.
+
+    `loss` is how much AUC it would lose by changing the champion; None without one.
+    """
 
     column: str
     value: str
     rows: int
     candidate: float
     champion: float | None = None
-
-    @property
-    def loss(self) -> float:
-        """How much AUC this part would lose by changing the champion."""
-        return 0.0 if self.champion is None else self.champion - self.candidate
+    loss: Interval | None = None
 
 
-def slices_of(
-    gate: Gate,
-    holdout: pl.DataFrame,
-    labels: "NDArray[np.bool_]",
-    scores: "NDArray[np.float64]",
-    rival: "NDArray[np.float64] | None",
-) -> Iterator[Slice]:
+@dataclass(frozen=True)
+class ScoredRows:
+    """Rows with what they turned out to be, what both models say of them, and their clusters."""
+
+    labels: "NDArray[np.bool_]"
+    candidate: "NDArray[np.float64]"
+    champion: "NDArray[np.float64] | None"
+    clusters: "NDArray[np.int64]"
+
+    def part(self, rows: "NDArray[np.int64]") -> "ScoredRows":
+        """Choose some of the rows, their clusters numbered anew."""
+        return ScoredRows(
+            self.labels[rows],
+            self.candidate[rows],
+            None if self.champion is None else self.champion[rows],
+            np.unique(self.clusters[rows], return_inverse=True)[1],
+        )
+
+
+def slices_of(columns: list[str], holdout: pl.DataFrame, scored: ScoredRows) -> Iterator[Slice]:
     """Measure the parts of the holdout that the gate looks into, those with both classes."""
-    for column in gate.slices:
+    for column in columns:
         if column not in holdout.columns:
             raise BadInputError(f"gate.slices names '{column}', which features() does not return")
-        for value in holdout[column].unique().sort().drop_nulls():
-            chosen = (holdout[column] == value).fill_null(False).to_numpy()
-            if 0 < labels[chosen].sum() < chosen.sum():
-                yield Slice(
-                    column=column,
-                    value=str(value),
-                    rows=int(chosen.sum()),
-                    candidate=auc(labels[chosen], scores[chosen]),
-                    champion=None if rival is None else auc(labels[chosen], rival[chosen]),
-                )
+        numbered = holdout.select(pl.col(column).alias("value")).with_row_index("row").drop_nulls()
+        for value, rows in numbered.group_by("value").agg("row").sort("value").iter_rows():
+            part = scored.part(np.asarray(rows))
+            if 0 < part.labels.sum() < len(part.labels):
+                yield _slice(column, str(value), part)
+
+
+def _slice(column: str, value: str, part: ScoredRows) -> Slice:
+    score = auc(part.labels, part.candidate)
+    if part.champion is None:
+        return Slice(column, value, len(part.labels), score)
+    return Slice(
+        column=column,
+        value=value,
+        rows=len(part.labels),
+        candidate=score,
+        champion=auc(part.labels, part.champion),
+        loss=gain_interval(part.labels, part.champion, part.candidate, part.clusters),
+    )

@@ -15,13 +15,12 @@ from ml.core.job import Job, log
 from ml.core.ledger import Outcome, once, upstream
 from ml.core.project import Project, load_code, read_project
 from ml.core.record import Output, Record, Result
-from ml.data.frames import as_rows, columns_of, for_estimator
+from ml.data.frames import answers_of, columns_of, for_estimator
 from ml.data.parts import HOLDOUT, TRAIN, read_part
 from ml.data.recipe import keep_recipe
 from ml.registry.tracking import connected, experiment_id, run_tags, upsert
 from ml.serving import inputs
 from ml.serving.manifest import Column, Trained
-from ml.serving.refusals import ask
 from ml.stages import Stage
 from ml.training.export import Candidate, Export, export, publish_artifact
 from ml.training.forms import by_value
@@ -150,12 +149,12 @@ def score(candidate: Candidate, exported: Export, holdout: pl.DataFrame) -> floa
     """Measure the AUC of what would be served."""
     import numpy as np
 
-    answers = ask(exported.predictor, as_rows(holdout, candidate.columns))
+    answers = answers_of(exported.predictor, holdout, candidate.columns)
     if refused := answers.refusals:
         log.warning(
             "%d of %d holdout rows have no score: %s", len(refused), holdout.height, refused[0]
         )
-    return auc(holdout[candidate.target].to_numpy(), np.asarray(answers.guessed))
+    return auc(holdout[candidate.target].to_numpy(), np.array(answers.guessed))
 
 
 def _origin(job: Job, data: Record, key: str) -> Trained:

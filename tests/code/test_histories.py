@@ -30,8 +30,8 @@ from ml.rollout.target import Deployed
 from ml.serving.manifest import Trained
 from ml.stages import Stage
 from ml.training.evaluate import rival_digest
-from ml.training.gate import Measured, decide
 from ml.training.intervals import Interval
+from ml.training.verdict import Measured, decide
 from tests.code.memory_registry import PROJECT, MemoryAliases, MemoryRegistry
 from tests.code.memory_target import MemoryTarget, release
 from tests.code.world import World
@@ -115,7 +115,7 @@ def _compared(candidate: Candidate, other: str | None) -> tuple[Measured, str, T
     day, level = candidate
     holdout_from = str(FIRST_DAY + timedelta(days=day - 1))
     quality = _quality(level)
-    measured = Measured(Interval(quality, quality - 0.01, quality + 0.01), latency_ms=1)
+    measured = Measured(Interval(quality, quality - 0.01, quality + 0.01), 1, clusters=50)
     if other is None:
         return measured, holdout_from, None
     other_day, other_level = map(int, other.split("-"))

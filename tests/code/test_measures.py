@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 
 import numpy as np
 import polars as pl
 import pytest
 
-from ml.monitoring.measures import INTERVAL_ROWS, measure
+from ml.data.parts import DAY
+from ml.monitoring.measures import BY, measure
 from ml.training.intervals import auc
 
 
 def frame(scores: list[float], labels: list[bool | None]) -> pl.DataFrame:
     columns = {"id": [str(n) for n in range(len(scores))], "score": scores, "label": labels}
-    return pl.DataFrame(columns, schema={"id": pl.String, "score": pl.Float64, "label": pl.Boolean})
+    types = {"id": pl.String, "score": pl.Float64, "label": pl.Boolean}
+    return pl.DataFrame(columns, schema=types).with_columns(pl.lit(date(2024, 3, 1)).alias(DAY))
 
 
 def test_four_rows_by_hand() -> None:
@@ -65,13 +68,21 @@ def test_a_sure_score_that_is_wrong_costs_much_but_not_everything() -> None:
     assert 10 < found.log_loss < 20
 
 
-def test_an_interval_of_very_many_rows_is_around_their_own_auc() -> None:
+def test_what_belongs_together_makes_the_interval_and_not_the_number() -> None:
+    """A feature that is named like a column of ours is told apart from it."""
     random = np.random.default_rng(0)
-    size = INTERVAL_ROWS * 2 + 10
-    labels = random.random(size) < 0.3
-    scores = np.clip(random.normal(0.4 + 0.1 * labels, 0.1), 0, 1)
-    found = measure(frame(scores.tolist(), labels.tolist()), refused=0).auc
-    assert found is not None
-    assert found.value == auc(labels, scores)
-    assert found.low < found.value < found.high
-    assert found.high - found.low < 0.02
+    group = random.integers(0, 8, 400)
+    labels = random.random(400) < 0.3
+    skill = random.normal(0.1, 0.2, 8)[group]
+    scores = np.clip(random.normal(0.4 + skill * labels, 0.1), 0, 1)
+    rows = frame(scores.tolist(), labels.tolist())
+    grouped = rows.with_columns(pl.Series(BY + "score", group))
+    alone = measure(grouped, 0, ["id"]).auc
+    together = measure(grouped, 0, ["score"]).auc
+    unknown = measure(grouped, 0).auc
+    assert alone is not None
+    assert together is not None
+    assert unknown is not None
+    assert alone.value == together.value == unknown.value == auc(labels, scores)
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+    assert (unknown.low, unknown.high) == (0, 1), "one day is one cluster"

@@ -26,7 +26,7 @@ PROJECT_YAML = """\
 title: Will a parcel be late?
 target: late
 days: {window: 8, holdout: 2}
-gate: {min_skill: 0.05, min_slice_rows: 20, slices: [depot]}
+gate: {min_skill: 0.05, min_slice_rows: 20, slices: [depot], clusters: [id]}
 known_later: {parcels: [hours]}
 tables:
   parcels: {key: [id], columns: {id: str, depot: str, weight: float 0..100, hours: float or null}}

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from ml.core.project import load_code, read_project
+from ml.data import parts
 from ml.data.daily_features import build
 from ml.data.frames import as_rows
 from ml.serving.app import Limits, ServedModel, create_app
@@ -28,7 +29,11 @@ from tests.data.laptop import copy_flights, ml
 DAY = date(2013, 3, 1)
 WINDOW = 8
 # How good a model of six days is does not matter here.
-CHANGES = {"window: 60, holdout: 7": "window: 8, holdout: 2", "skill: 0.1": "skill: -0.4"}
+CHANGES = {
+    "window: 60, holdout: 7": "window: 8, holdout: 2",
+    "skill: 0.1": "skill: -0.4",
+    "clusters: [day]": "clusters: [hour]",
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +107,8 @@ def test_training_scoring_and_serving_see_the_same_row(folder: Path) -> None:
     holdout = table(record(folder, "split")["outputs"]["holdout"]["uri"])
     frozen = holdout.join(online.select("id"), on="id", how="semi", maintain_order="left")
     labelled = training.filter(pl.col("late").is_not_null())
-    assert frozen.equals(labelled)
+    assert frozen.drop(parts.DAY).equals(labelled)
+    assert frozen[parts.DAY].unique().to_list() == [DAY]
 
     scores = table(batch["outputs"]["predictions"]["uri"])
     assert scores["id"].equals(online["id"])

@@ -17,6 +17,7 @@ def features(tables: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
     )
     return flights.join(planes, on="tailnum", how="left", maintain_order="left").select(
         pl.format("{}{} {} {}", "carrier", "flight", "origin", "time_hour").alias("id"),
+        pl.col("time_hour").alias("time"),
         *NAMES,
         pl.col("time_hour").dt.weekday().alias("weekday"),
         *("sched_dep_time", "sched_arr_time", "distance"),

@@ -5,21 +5,28 @@ from dataclasses import dataclass, field
 
 from ml.core.project import Gate
 from ml.serving.manifest import Trained
-from ml.training.intervals import Interval
+from ml.training.intervals import FEWEST, Interval
 from ml.training.slices import Slice
+from ml.training.telling import Telling
 
 GUESSING = 0.5
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything the decision rests on; `champion` and `gain` are None without a rival."""
+    """Everything the decision rests on; `champion` and `gain` are None without a rival.
+
+    `clusters` counts what the intervals rest on; `telling` is there when the candidate's score is
+    above what the gate takes for possible.
+    """
 
     candidate: Interval
     latency_ms: float
+    clusters: int
     champion: Interval | None = None
     gain: Interval | None = None
     slices: list[Slice] = field(default_factory=list)
+    telling: Telling | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def decide(
         )
     elif measured.champion is None or measured.gain is None:
         versus = "there is no champion to compare it with"
-    elif measured.gain.value > 0:
+    elif measured.gain.low > 0:
         versus = f"better than the champion's {measured.champion.value:.3f} by {measured.gain}"
     else:
         versus = (
@@ -70,6 +77,7 @@ def decide(
 def _objections(
     gate: Gate, measured: Measured, holdout_from: str, rival: Trained | None
 ) -> Iterator[str]:
+    yield from _doubts(gate, measured)
     floor = GUESSING + gate.min_skill
     if not measured.candidate.low > floor:
         yield f"AUC {measured.candidate} is not surely above {floor:.3f}, the least that is asked"
@@ -90,10 +98,11 @@ def _objections(
             f"is not surely above {gate.min_gain:g}"
         )
     for part in measured.slices:
-        if part.rows >= gate.min_slice_rows and part.loss > gate.max_slice_loss:
+        if part.loss and part.rows >= gate.min_slice_rows and part.loss.low > gate.max_slice_loss:
             yield (
-                f"{part.column} {part.value} would lose: AUC {part.candidate:.3f} "
-                f"against the champion's {_value(part.champion)} over {part.rows} rows"
+                f"{part.column} {part.value} would lose {part.loss}, surely above "
+                f"{gate.max_slice_loss:g}: AUC {part.candidate:.3f} against the champion's "
+                f"{_value(part.champion)} over {part.rows} rows"
             )
 
 
@@ -106,6 +115,23 @@ def _no_comparison(gate: Gate, unmeasured: Unmeasured | None) -> str | None:
         f"{unmeasured.why}; to have it replaced all the same, write `replace: "
         f"{unmeasured.version}` under gate in project.yaml and run the day again"
     )
+
+
+def _doubts(gate: Gate, measured: Measured) -> Iterator[str]:
+    """Say why the measurements themselves are not to be believed."""
+    if measured.clusters < FEWEST:
+        yield (
+            f"nobody knows how sure the AUC of {measured.candidate.value:.3f} is, as all that is "
+            "true, or all that is not, counts as one cluster: let days.holdout be longer, "
+            "features() return a 'time', or gate.clusters name what rows of a cluster share"
+        )
+    if measured.telling and measured.candidate.value > gate.max_score:
+        alone = f"'{measured.telling.column}' alone has {measured.telling.score:.3f}"
+        yield (
+            f"AUC {measured.candidate.value:.4f} is too good to be true, {alone}: look whether it "
+            "is known before the target is, and name what it is made from under known_later; if "
+            f"the problem is that easy, set gate.max_score, now {gate.max_score:g}, to 1"
+        )
 
 
 def _value(score: Interval | float | None) -> str:
