@@ -31,7 +31,7 @@ def run(job: Job) -> Result:
     key = fingerprint(
         stage=Stage.INGEST,
         code=code_digest(__name__),
-        files=[(file.name, file.landed.sha256) for file in files],
+        files=[(file.name, file.landed.sha256, file.landed.rows) for file in files],
     )
     rows = sum(f.landed.rows for f in files if f.table == project.spec.main_table)
 

@@ -24,9 +24,9 @@ class LandedTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, validate_by_name=True)
 
-    rows: int
-    sha256: str
-    bytes: int
+    rows: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
     # For people: what counts are the types in the file. Written `schema`, a word that pydantic
     # keeps for itself.
     types: dict[str, str] = Field(
@@ -76,7 +76,10 @@ def read_manifest(store: Store, project: str, day: date) -> Manifest | None:
         return None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise BadInputError(f"{store.uri(path)} is not a manifest: {first['msg']}") from error
+        where = "".join(f"{part}: " for part in first["loc"])
+        raise BadInputError(
+            f"{store.uri(path)} is not a manifest: {where}{first['msg']}"
+        ) from error
     if (found.project, found.day) != (project, day):
         raise BadInputError(
             f"{store.uri(path)} describes {found.day} of {found.project}: a partition that was "

@@ -67,7 +67,8 @@ def files_of(project: str, spec: ProjectSpec, manifests: dict[date, Manifest]) -
                 table=table,
                 landed=landed,
                 source=table_path(project, day, table),
-                copy=f"{project}/raw/{table}/{landed.sha256}.parquet",
+                # With its rows, so that a manifest that counts otherwise is not believed later.
+                copy=f"{project}/raw/{table}/{landed.sha256}-{landed.rows}.parquet",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -152,6 +153,46 @@ def test_a_manifest_that_counts_wrongly_is_not_believed(job: Job, claimed: int) 
     with pytest.raises(BadInputError, match=f"has 20 rows but its manifest says {claimed}"):
         run_stage(Stage.INGEST, job)
     assert not list(root.parent.glob("data_url/**/*.parquet"))
+
+
+def test_a_manifest_that_counts_wrongly_is_not_believed_of_a_file_that_is_kept(job: Job) -> None:
+    run_stage(Stage.INGEST, job)
+    root = Path(job.stores.landing.url.removeprefix("file://"))
+    file = root / partition("parcels", AS_OF) / MANIFEST
+    file.write_text(file.read_text().replace('"rows": 20', '"rows": 0'))
+    with pytest.raises(BadInputError, match="has 20 rows but its manifest says 0"):
+        run_stage(Stage.INGEST, job)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('"rows": 20', '"rows": -1', "rows: "),
+        ('"rows": 20', '"rows": "many"', "rows: "),
+        ('"bytes": ', '"bytes": -', "bytes: "),
+        ('"sha256": "', '"sha256": "../../', "sha256: "),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_told_where(
+    job: Job, old: str, new: str, where: str
+) -> None:
+    root = Path(job.stores.landing.url.removeprefix("file://"))
+    file = root / partition("parcels", AS_OF) / MANIFEST
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(BadInputError, match=f"is not a manifest: tables: parcels: {where}"):
+        run_stage(Stage.INGEST, job)
+
+
+@pytest.mark.parametrize("types", ['"Int64"', '"whatever"', "null"])
+def test_the_types_in_a_manifest_are_for_people(job: Job, types: str) -> None:
+    """A file that another program wrote is read by what is in it."""
+    root = Path(job.stores.landing.url.removeprefix("file://"))
+    file = root / partition("parcels", AS_OF) / MANIFEST
+    told = json.loads(file.read_text())
+    told["tables"]["parcels"]["schema"] = {"weight": types}
+    file.write_text(json.dumps(told))
+    assert prepared(job).facts["holdout_rows"] == 40
 
 
 def test_a_time_zone_that_is_none_is_named() -> None:

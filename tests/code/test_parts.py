@@ -200,6 +200,17 @@ def test_a_leak_is_named_by_its_column() -> None:
     assert leaks(frame, frame.clear(), "y") == ["the number of rows"]
 
 
+def test_numbers_that_threads_add_up_in_another_order_are_no_leak() -> None:
+    nan, inf = float("nan"), float("inf")
+    frame = pl.DataFrame({"id": [1, 2, 3, 4], "y": [True] * 4, "a": [0.1 + 0.2, None, nan, inf]})
+    other = frame.with_columns(a=pl.Series([0.3, None, nan, inf]))
+    assert not frame["a"].equals(other["a"])
+    assert leaks(frame, other.reverse(), "y") == []
+    for values in ([0.3 + 1e-9, None, nan, inf], [0.3, 0.0, nan, inf], [0.3, None, 1.0, inf]):
+        assert leaks(frame, frame.with_columns(a=pl.Series(values)), "y") == ["a"]
+    assert leaks(frame, frame.with_columns(a=pl.Series([0.3, None, nan, -inf])), "y") == ["a"]
+
+
 def test_passwords_stay_out_of_messages() -> None:
     text = without_password("MLflow at http://me:s3cret@host:5000/x and http://other/y")
     assert text == "MLflow at http://host:5000/x and http://other/y"

@@ -30,6 +30,13 @@ VALUES = {
     "datetime": ("2024-03-09 12:30:00", "2024-03-10 23:59:59", "2024-07-01 00:00:00"),
     "date": ("2024-03-09", "2024-02-29", "1969-12-31"),
 }
+# The day that docs/landing.md lands, on New York's clocks.
+PARCELS = """
+select * from values
+  (1L, timestamp'2024-03-08 09:30:00', cast(2 as decimal(10,2)), 20.5D),
+  (2L, timestamp'2024-03-08 23:59:00', cast(3 as decimal(10,2)), null)
+as parcels (id, sent, weight, hours)
+"""
 NONE = {"array": "array(1)", "struct": "struct(1 as a)", "map": "map('a', 1)"}
 
 
@@ -48,18 +55,21 @@ def row(n: int) -> str:
 
 
 def main() -> None:
-    here = Path(__file__).parent
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     spark = builder.config("spark.sql.session.timeZone", ZONE).getOrCreate()
+    write(spark, PARCELS, "parcels")
     for name, options in FILES.items():
         for key, value in options.items():
             spark.conf.set(f"spark.sql.parquet.{key}", value)
-        folder = here / name
-        rows = spark.sql(" union all ".join(row(n) for n in range(3)))
-        rows.coalesce(1).write.mode("overwrite").parquet(str(folder))
-        (part,) = folder.glob("part-*.parquet")
-        part.rename(here / f"{name}.parquet")
-        shutil.rmtree(folder)
+        write(spark, " union all ".join(row(n) for n in range(3)), name)
+
+
+def write(spark: SparkSession, query: str, name: str) -> None:
+    folder = Path(__file__).parent / name
+    spark.sql(query).coalesce(1).write.mode("overwrite").parquet(str(folder))
+    (part,) = folder.glob("part-*.parquet")
+    part.rename(folder.with_suffix(".parquet"))
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
