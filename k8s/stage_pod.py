@@ -48,8 +48,17 @@ def manifest(template: str, project: str, arguments: list[str]) -> dict[str, Any
     pod["metadata"]["name"] = name.replace("_", "-")
     labels = pod["metadata"].setdefault("labels", {})
     labels |= {"slipway.dev/stage": verb.replace("-", "_"), "slipway.dev/project": project}
-    pod["spec"]["containers"][0]["args"] = arguments
+    container = pod["spec"]["containers"][0]
+    container["args"] = arguments
+    _log_in_as(project, container)
     return pod
+
+
+def _log_in_as(project: str, container: dict[str, Any]) -> None:
+    """Put the project's name into the keys of Secrets, as the adapter does for stages of a DAG."""
+    for variable in container.get("env", []):
+        if key := variable.get("valueFrom", {}).get("secretKeyRef"):
+            key["key"] = key["key"].replace("{project}", project)
 
 
 def create(pod: dict[str, Any]) -> str:
@@ -92,7 +101,10 @@ def _refuse_hopeless(name: str, status: dict[str, Any]) -> None:
     for container in status.get("containerStatuses", []):
         waiting = container["state"].get("waiting") or {}
         if waiting.get("reason") in HOPELESS:
+            way_out = "`make up` builds and loads the images"
+            if waiting["reason"] == "CreateContainerConfigError":
+                way_out = "a project's users are made for those in the chart's values (stages)"
             raise AccessError(
                 f"pod {name} cannot start: {waiting['reason']}: {waiting.get('message', '')}; "
-                "`make up` builds and loads the images"
+                f"{way_out}"
             )

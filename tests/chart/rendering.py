@@ -91,6 +91,7 @@ def templates(objects: list[Object]) -> dict[str, Object]:
         for found in of_kind(objects, "ConfigMap")
         if found["metadata"]["name"].endswith(TEMPLATES)
         for file, text in found["data"].items()
+        if file.endswith(".yaml")
     }
 
 

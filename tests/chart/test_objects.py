@@ -216,15 +216,16 @@ def test_the_names_that_others_rely_on(laptop: list[Object]) -> None:
         assert templates(laptop)[f"{stage}.yaml"]["spec"]["containers"][0]["name"] == "base"
 
 
-def test_the_users_projects_change_one_config_map_and_no_pod(
-    laptop: list[Object], tmp_path: Path
-) -> None:
+def test_the_users_projects_restart_nothing(laptop: list[Object], tmp_path: Path) -> None:
     files = {"model.py": "def model(): ...\n", "project.yaml": "name: mine\n"}
     changed = render_values({"stages": {"projects": {"mine": files}}}, tmp_path)
     projects = one(changed, "ConfigMap", "slipway-projects")
     assert projects["data"] == {f"mine.{file}": text for file, text in files.items()}
-    kinds = ("Deployment", "StatefulSet", "Job", "CronJob")
+    assert one(changed, "ConfigMap", "slipway-stage-pods")["data"]["projects"] == "flights\nmine"
+    kinds = ("Deployment", "StatefulSet", "CronJob")
     assert of_kind(changed, *kinds) == of_kind(laptop, *kinds)
+    (setup,) = {name(job) for job in of_kind(changed, "Job")} - {name(item) for item in laptop}
+    assert setup.startswith("Job/slipway-object-store-setup-")  # it makes the project's users
 
 
 def test_several_replicas_have_a_disruption_budget() -> None:

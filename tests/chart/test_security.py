@@ -136,11 +136,11 @@ def test_pods_of_stages_tasks_and_models_hold_no_secret_of_airflow(laptop: list[
 
 
 SECRETS = {
-    "data.yaml": {"slipway-object-store-stages"},
-    "model.yaml": {"slipway-object-store-stages", "slipway-mlflow-stages"},
-    "roll_out.yaml": {"slipway-object-store-stages", "slipway-mlflow-stages"},
-    "smoke.yaml": {"slipway-object-store-stages"},
-    "land.yaml": {"slipway-object-store-lander"},
+    "data.yaml": {"slipway-object-store-project-stages"},
+    "model.yaml": {"slipway-object-store-project-stages", "slipway-mlflow-stages"},
+    "roll_out.yaml": {"slipway-object-store-project-stages", "slipway-mlflow-stages"},
+    "smoke.yaml": {"slipway-object-store-project-stages"},
+    "land.yaml": {"slipway-object-store-project-lander"},
     "task.yaml": {"slipway-object-store-airflow"},
     "deployment.yaml": {"slipway-object-store-serving"},
 }
@@ -212,7 +212,7 @@ def _generated() -> list[str]:
         base64.b64decode(value).decode()
         for found in of_kind(render(), "Secret")
         for key, value in found["data"].items()
-        if key not in {"username", "access-key"}
+        if not key.endswith(("username", "access-key"))
     ]
 
 
@@ -235,7 +235,7 @@ def test_generated_secrets_are_strong_and_kept() -> None:
     for found in of_kind(objects, "Secret"):
         assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep", name(found)
         for key, value in found["data"].items():
-            if key not in {"username", "access-key"}:
+            if not key.endswith(("username", "access-key")):
                 assert len(base64.b64decode(value)) >= 24, f"{name(found)}: {key}"
     airflow = one(objects, "Secret", "slipway-airflow")["data"]
     fernet = base64.b64decode(airflow["fernet-key"]).decode()
@@ -255,5 +255,6 @@ def test_secrets_that_pods_read_are_made_or_brought(scenario: list[Object]) -> N
         for key in found["data"]
     }
     read = {item for found in pods(scenario) for item in found.secrets()}
+    read = {(secret, key.replace("{project}", "flights")) for secret, key in read}
     ours = {item for item in read if item[0].startswith(("slipway-", "factory-"))}
     assert ours <= made

@@ -10,6 +10,7 @@ import pytest
 
 from k8s.access import AccessError, port_forward
 from k8s.demo import Clock, land
+from k8s.stage_pod import manifest
 
 # Says far more than a pipe holds, as after thousands of connections, and then that it is through.
 TALKATIVE = r"""#!/usr/bin/env bash
@@ -89,3 +90,17 @@ def test_pod_that_could_not_land_stays_for_its_log(
     with pytest.raises(AccessError, match="landing failed: 60 days"):
         landing(folder, "Failed", monkeypatch)
     assert deleted(folder) == []
+
+
+def test_pod_by_hand_logs_in_to_the_store_as_its_project(folder: Path) -> None:
+    keys = {"name": "store", "key": "{project}.access-key"}
+    env = [
+        {"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": keys}},
+        {"name": "SLIPWAY_SERVING_URL", "value": "http://{project}.slipway.svc:8080"},
+    ]
+    pod = {"metadata": {}, "spec": {"containers": [{"name": "stage", "env": env}]}}
+    kubectl_is(folder, CLUSTER)
+    (folder / "templates.json").write_text(json.dumps({"data": {"smoke.yaml": json.dumps(pod)}}))
+    made = manifest("smoke", "my_own", ["smoke"])["spec"]["containers"][0]["env"]
+    assert made[0]["valueFrom"]["secretKeyRef"]["key"] == "my_own.access-key"
+    assert made[1] == env[1]

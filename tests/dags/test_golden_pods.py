@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from airflow.sdk.exceptions import AirflowException
 
 from ml.stages import Profile, Stage
-from tests.dags.golden import GOLDEN, render_all
+from tests.dags.golden import GOLDEN, pod_templates, render, render_all
 
 REGENERATE = "run `python -m tests.dags.golden` and look at the diff"
 SECRETS = {
-    Profile.DATA: {"slipway-object-store-stages"},
-    Profile.MODEL: {"slipway-object-store-stages", "slipway-mlflow-stages"},
-    Profile.ROLL_OUT: {"slipway-object-store-stages", "slipway-mlflow-stages"},
-    Profile.SMOKE: {"slipway-object-store-stages"},
+    Profile.DATA: {"slipway-object-store-project-stages"},
+    Profile.MODEL: {"slipway-object-store-project-stages", "slipway-mlflow-stages"},
+    Profile.ROLL_OUT: {"slipway-object-store-project-stages", "slipway-mlflow-stages"},
+    Profile.SMOKE: {"slipway-object-store-project-stages"},
 }
 
 
@@ -70,6 +72,30 @@ def test_pod_holds_the_secrets_of_its_profile_and_no_other(pod: dict[str, Any], 
     assert used == SECRETS[Stage(verb).profile]
     assert not container.get("envFrom")
     assert not [volume for volume in pod["spec"]["volumes"] if "secret" in volume]
+
+
+def test_pod_logs_in_to_the_store_as_its_project(pod: dict[str, Any]) -> None:
+    (container,) = pod["spec"]["containers"]
+    keys = [
+        one["valueFrom"]["secretKeyRef"]
+        for one in container["env"]
+        if "secretKeyRef" in one.get("valueFrom", {})
+    ]
+    found = {one["key"] for one in keys if one["name"].startswith("slipway-object-store-project-")}
+    assert found == {"flights.access-key", "flights.secret-key"}
+
+
+def test_project_that_the_store_has_no_user_for_is_named(tmp_path: Path) -> None:
+    for file, text in pod_templates().items():
+        (tmp_path / file).write_text(text)
+    (tmp_path / "projects").write_text("mine")
+    with pytest.raises(AirflowException) as caught:
+        render(Stage.INGEST, tmp_path)
+    assert str(caught.value).startswith(
+        "the object store has no user for the project flights: name it in stages.imageProjects"
+    )
+    (tmp_path / "projects").write_text("mine\nflights")
+    assert render(Stage.INGEST, tmp_path)
 
 
 def test_pod_passes_the_restricted_standard(pod: dict[str, Any]) -> None:

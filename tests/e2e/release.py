@@ -130,6 +130,9 @@ def upgrade(values: dict[str, Any], tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(values))
     kept = ("--reuse-values", "--values", str(file))
     helm("upgrade", "slipway", str(CHART), *kept, "--wait", "--timeout", "5m")
+    # Helm waits for no Job: new projects have users in the object store once this one is done.
+    setup = "app.kubernetes.io/component=object-store-setup"
+    kubectl("wait", "job", "-l", setup, "--for=condition=complete", "--timeout=2m")
 
 
 def projects() -> dict[str, dict[str, str]]:

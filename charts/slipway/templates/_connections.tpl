@@ -94,13 +94,16 @@ Says "yes" when a user is a role of the cloud, which gives its pods what they ne
 {{- end -}}
 
 {{/*
-A user's keys; nothing for a role. Call with (list $ "stages" ACCESS_KEY SECRET_KEY), the last two names of variables.
+A user's keys; nothing for a role. Where each project has a user of its own, who starts the pod puts the project's name
+for {project}. Call with (list $ "stages" ACCESS_KEY SECRET_KEY), the last two names of variables.
 */}}
 {{- define "slipway.objectStore.keys" -}}
 {{- if not (include "slipway.objectStore.isRole" .) -}}
-{{- $secret := include "slipway.objectStore.userSecretName" . -}}
-{{ include "slipway.secretEnv" (list (index . 2) $secret "access-key") }}
-{{ include "slipway.secretEnv" (list (index . 3) $secret "secret-key") }}
+{{- $own := include "slipway.objectStore.perProject" . -}}
+{{- $secret := $own | empty | ternary (include "slipway.objectStore.userSecretName" .) (include "slipway.objectStore.projectSecretName" .) -}}
+{{- $prefix := $own | empty | ternary "" "{project}." -}}
+{{ include "slipway.secretEnv" (list (index . 2) $secret (printf "%saccess-key" $prefix | quote)) }}
+{{ include "slipway.secretEnv" (list (index . 3) $secret (printf "%ssecret-key" $prefix | quote)) }}
 {{- end -}}
 {{- end -}}
 

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from adapter.pods.fuse import chain_of, key_of, left_for, preflight, time_for
 from adapter.pods.identity import StageRun
 from adapter.pods.outcome import conclude, skip_refused
+from adapter.pods.own_login import log_in_as
 from adapter.pods.pod_trigger import ENDED, StagePodTrigger, ending_of
 from adapter.pods.results import UNKNOWN_EXIT, StageEnd, apart
 from adapter.pods.stage_links import links_of
@@ -86,6 +87,7 @@ class StagePodOperator(KubernetesPodOperator):
         self.as_of = as_of
         self.upstream_record = upstream_record
         self.patience = patience
+        self.pods_dir = pods_dir
 
     def execute(self, context: Context) -> None:
         """Start the stage's pod and wait for its end; a stage that is done needs no pod."""
@@ -127,7 +129,9 @@ class StagePodOperator(KubernetesPodOperator):
             self.arguments = run.arguments(self.upstream_record)
             limit = self._limit
             self.active_deadline_seconds = int(limit.total_seconds()) if limit else None
-        return super().build_pod_request_obj(context, dry_run=dry_run)
+        pod: V1Pod = super().build_pod_request_obj(context, dry_run=dry_run)
+        log_in_as(self.project, pod, self.pods_dir)
+        return pod
 
     def run_of(self, context: Context) -> StageRun:
         """Return which stage of which run this task is."""
