@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml.serving.inputs import InputError
 from ml.serving.manifest import Row
@@ -19,6 +20,10 @@ NO_NUMBER = "the model gave no number"
 # What stands in brackets or quotes in an error's text is mostly the caller's own value.
 _QUOTED = re.compile(r"\[.*?\]|'.*?'|\".*?\"")
 _LONGEST = 200
+# So many rows are asked alone before their word is given up; millions of them would take hours.
+_OFTEN = 20
+# Of so many rows the column is looked for; of those after them it is left open.
+_SEARCHED = 1000
 
 
 @dataclass(frozen=True)
@@ -56,53 +61,103 @@ def ask(
 ) -> Answers:
     """Score rows, whatever the model raises at some of them.
 
-    The column at fault is looked for with the values of `known`, a row that the model does score.
-    After `most` refused rows, the rest is left without a score.
+    The column at fault is looked for with the values of `known`, a row that the model does score. A
+    word that was to blame for many rows, each asked alone, is taken to be so for all. After `most`
+    refused rows, the rest is left without a score.
     """
-    scores, failures = halved(len(rows), lambda low, high: predictor(rows[low:high]), most)
-    blamed: dict[str, str | None] = {}
-    refusals = []
-    for row, error in failures.items():
-        if isinstance(error, InputError):
-            refusals.append(Refusal(row, error.fault, error.column))
-            continue
-        reason = NO_NUMBER if error is None else _told(error)
-        if known is not None:
-            blamed[reason] = _column(predictor, rows[row], known, blamed.get(reason))
-        refusals.append(Refusal(row, reason, blamed.get(reason)))
-    return Answers(scores, refusals)
+    asking = _Asking(predictor, rows, known, most)
+    return Answers(asking.scores, [asking.refusals[row] for row in sorted(asking.refusals)])
 
 
-def halved(
-    count: int, score: Callable[[int, int], Sequence[float]], most: int | None = None
-) -> tuple[list[float], dict[int, Exception | None]]:
-    """Score `count` rows, by halves where a part raises; return what each failed row raised.
+class Halving:
+    """Scores rows, by halves where a part raises, until the rows that raise are alone.
 
-    `score` takes the first row and the one after the last. A row whose score is no finite number
-    failed too, with None for an error. After `most` failed rows the rest gets NaN unasked.
+    `score` takes the numbers of some rows. A row whose score is no finite number fails too, with
+    None for an error. After `most` failed rows the rest is left unasked, with NaN.
     """
-    failures: dict[int, Exception | None] = {}
 
-    def part(low: int, high: int) -> list[float]:
-        if most is not None and len(failures) >= most:
-            return [math.nan] * (high - low)
+    def __init__(
+        self, count: int, score: Callable[[Sequence[int]], Sequence[float]], most: int | None = None
+    ) -> None:
+        self.scores = [math.nan] * count
+        self.failures: dict[int, Exception | None] = {}
+        self._score = score
+        self._most = most
+        self._part(range(count))
+
+    def failed(self, row: int, error: Exception | None) -> None:
+        """Note that a row has no score, and what it raised."""
+        self.failures[row] = error
+
+    def left(self, rows: Sequence[int]) -> Sequence[int]:
+        """Name the rows that are still to be asked."""
+        return rows
+
+    def _part(self, rows: Sequence[int]) -> None:
+        rows = self.left(rows)
+        if not rows or (self._most is not None and len(self.failures) >= self._most):
+            return
         try:
-            scores = list(score(low, high))
-            if len(scores) != high - low:
-                raise ValueError(f"it gave {len(scores)} scores for {high - low} rows")
+            scores = self._score(rows)
+            if len(scores) != len(rows):
+                raise ValueError(f"it gave {len(scores)} scores for {len(rows)} rows")
         except Exception as error:
-            if high - low > 1:
-                middle = (low + high) // 2
-                return part(low, middle) + part(middle, high)
-            failures[low] = error
-            return [math.nan]
-        lost = [n for n, one in enumerate(scores) if not math.isfinite(one)]
-        failures.update({low + n: None for n in lost})
-        for n in lost:
-            scores[n] = math.nan
-        return scores
+            if len(rows) == 1:
+                self.failed(rows[0], error)
+                return
+            middle = len(rows) // 2
+            self._part(rows[:middle])
+            self._part(rows[middle:])
+            return
+        for row, score in zip(rows, scores, strict=True):
+            if math.isfinite(score):
+                self.scores[row] = score
+            elif self._most is None or len(self.failures) < self._most:
+                self.failed(row, None)
 
-    return (part(0, count) if count else []), failures
+
+class _Asking(Halving):
+    """Halving that finds the column at fault of each row, and learns from it."""
+
+    def __init__(
+        self, predictor: Predictor, rows: Sequence[Row], known: Row | None, most: int | None
+    ) -> None:
+        self.refusals: dict[int, Refusal] = {}
+        self._predictor, self._rows, self._known = predictor, rows, known
+        self._blamed: dict[str, str | None] = {}
+        self._words: Counter[tuple[str, str]] = Counter()
+        self._hopeless: dict[tuple[str, str], Refusal] = {}
+        super().__init__(len(rows), lambda some: predictor([rows[n] for n in some]), most)
+
+    def failed(self, row: int, error: Exception | None) -> None:
+        """Note who is to blame, and give a word up that was to blame often."""
+        super().failed(row, error)
+        refusal = self.refusals[row] = self._refusal(row, error)
+        word = self._rows[row].get(refusal.column) if refusal.column is not None else None
+        if refusal.column is None or not isinstance(word, str):
+            return
+        self._words[refusal.column, word] += 1
+        if self._words[refusal.column, word] >= _OFTEN:
+            self._hopeless[refusal.column, word] = refusal
+
+    def left(self, rows: Sequence[int]) -> Sequence[int]:
+        """Leave the rows out that hold a word which was given up."""
+        for (column, word), refusal in self._hopeless.items():
+            alike = [n for n in rows if self._rows[n].get(column) == word]
+            self.failures.update(dict.fromkeys(alike))
+            self.refusals.update({n: replace(refusal, row=n) for n in alike})
+            rows = [n for n in rows if n not in self.refusals]
+        return rows
+
+    def _refusal(self, row: int, error: Exception | None) -> Refusal:
+        if isinstance(error, InputError):
+            return Refusal(row, error.fault, error.column)
+        reason = NO_NUMBER if error is None else _told(error)
+        if self._known is not None and len(self.failures) <= _SEARCHED:
+            guess = self._blamed.get(reason)
+            self._blamed[reason] = _column(self._predictor, self._rows[row], self._known, guess)
+            return Refusal(row, reason, self._blamed[reason])
+        return Refusal(row, reason)
 
 
 def _told(error: Exception) -> str:
@@ -116,7 +171,7 @@ def _column(predictor: Predictor, row: Row, known: Row, guess: str | None) -> st
 
     def heals(names: list[str]) -> bool:
         mended = dict(row) | {name: known.get(name) for name in names}
-        return not halved(1, lambda *_: predictor([mended]))[1]
+        return not Halving(1, lambda _: predictor([mended])).failures
 
     if guess is not None and heals([guess]):
         return guess

@@ -14,7 +14,7 @@ from ml.data.frames import as_rows, as_written, for_estimator
 from ml.serving.inputs import FLOAT32_LIMIT
 from ml.serving.manifest import ArtifactManifest, Column, ModelFormat, Trained
 from ml.serving.predictors import OnnxPredictor, Predictor, SklearnPredictor
-from ml.serving.refusals import ask, halved
+from ml.serving.refusals import Halving, ask
 from ml.training.forms import UnservableError, onnx, pickled, skops, try_out
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def _parity(ours: "NDArray[np.float64]", theirs: "NDArray[np.float64]") -> Parit
 
 def answers(candidate: Candidate, frame: pl.DataFrame) -> "NDArray[np.float64]":
     """Score rows with the estimator as it was fitted; NaN for each that it refuses."""
-    found, _ = halved(frame.height, lambda low, high: scores(candidate, frame[low:high]).tolist())
-    return np.asarray(found)
+    asked = Halving(frame.height, lambda some: scores(candidate, frame[list(some)]).tolist())
+    return np.asarray(asked.scores)
 
 
 def scores(candidate: Candidate, frame: pl.DataFrame) -> "NDArray[np.float64]":

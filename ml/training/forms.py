@@ -5,12 +5,14 @@ defines along.
 """
 
 import os
+import pickletools
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
 
@@ -60,6 +62,18 @@ def pickled(estimator: object, module: ModuleType) -> bytes:
 
     with by_value(module):
         return bytes(cloudpickle.dumps(estimator))
+
+
+def packages_in(content: bytes) -> dict[str, str]:
+    """Return the installed versions of the packages that a pickle names a module of.
+
+    A word that happens to be a module's name counts too: one package too many does no harm.
+    """
+    words = {str(word) for _, word, _ in pickletools.genops(content) if isinstance(word, str)}
+    modules = {part.split(".")[0] for word in words for part in word.split()}
+    owners = packages_distributions()
+    names = {name for module in modules & owners.keys() for name in owners[module]}
+    return {name: version(name) for name in names}
 
 
 @contextmanager

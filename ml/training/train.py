@@ -23,7 +23,7 @@ from ml.serving import inputs
 from ml.serving.manifest import Column, Trained
 from ml.stages import Stage
 from ml.training.export import Candidate, Export, export, publish_artifact
-from ml.training.forms import by_value
+from ml.training.forms import by_value, packages_in, pickled
 from ml.training.intervals import auc
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def run(job: Job) -> Result:
         split=data.fingerprint,
         model=source_digest(project.model_source),
         libraries=libraries(project.model_source),
+        optional=sorted(project.spec.optional),
         code=code_digest(__name__),
         versions=versions(*LIBRARIES),
     )
@@ -127,9 +128,14 @@ def fit(
     table = for_estimator(frame, columns)
     try:
         estimator = make().fit(table, frame[target].to_numpy())
-    except (TypeError, ValueError, AttributeError) as error:
+    except MemoryError:
+        raise
+    # A user's estimator may raise anything.
+    except Exception as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
-        raise BadInputError(f"model() of '{project.name}' does not fit: {first_line}") from error
+        raise BadInputError(
+            f"model() of '{project.name}' does not fit: {type(error).__name__}: {first_line}"
+        ) from error
     if not hasattr(estimator, "predict_proba"):
         raise BadInputError(f"model() of '{project.name}' is no classifier with predict_proba")
     return Candidate(project.name, module, target, columns, estimator, trained)
@@ -200,6 +206,7 @@ def _log_model(lesson: "Lesson") -> tuple[str, str]:
 
     candidate = lesson.candidate
     signature = _signature(candidate.columns)
+    needed = versions(*REQUIREMENTS) | packages_in(pickled(candidate.estimator, candidate.module))
     seen = inputs.AsTrained(candidate.estimator, [inputs.Input.of(c) for c in candidate.columns])
     # Neither model.py nor anything of ours is importable where the model is loaded.
     with by_value(candidate.module, inputs):
@@ -208,7 +215,7 @@ def _log_model(lesson: "Lesson") -> tuple[str, str]:
             name="model",
             serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
             signature=signature,
-            pip_requirements=[f"{name}=={it}" for name, it in versions(*REQUIREMENTS).items()],
+            pip_requirements=[f"{name}=={found}" for name, found in sorted(needed.items())],
             pyfunc_predict_fn="predict_proba",
         )
     return str(logged.model_id), json.dumps({"mlflow_colspec": signature.inputs.to_dict()})

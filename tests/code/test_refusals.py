@@ -21,7 +21,7 @@ from ml.scoring.score import MOST_REASONS, OTHER, PinnedModel, Tally, score, ser
 from ml.serving.app import ServedModel
 from ml.serving.inputs import INFINITE
 from ml.serving.manifest import Column, Row
-from ml.serving.refusals import NO_NUMBER, Answers, Refusal, ask, halved
+from ml.serving.refusals import NO_NUMBER, Answers, Halving, Refusal, ask
 from ml.serving.rows import row_schema
 from ml.training.evaluate import measure
 from ml.training.train import _signature
@@ -81,30 +81,57 @@ def test_halving_finds_exactly_the_rows_that_fail(seed: int) -> None:
     lost = set(dice.sample(range(count), dice.randint(0, min(count, 3)))) - bad
     asked: list[int] = []
 
-    def part(low: int, high: int) -> list[float]:
-        asked.append(high - low)
-        if bad & set(range(low, high)):
+    def score(some: Sequence[int]) -> list[float]:
+        asked.append(len(some))
+        if bad & set(some):
             raise KeyError("no such word")
-        return [math.nan if n in lost else float(n) for n in range(low, high)]
+        return [math.nan if n in lost else float(n) for n in some]
 
-    scores, failures = halved(count, part)
-    assert set(failures) == bad | lost
-    assert {n for n, error in failures.items() if error is None} == lost
-    assert [n for n, one in enumerate(scores) if math.isnan(one)] == sorted(bad | lost)
-    assert all(one == n for n, one in enumerate(scores) if not math.isnan(one))
+    found = Halving(count, score)
+    assert set(found.failures) == bad | lost
+    assert {n for n, error in found.failures.items() if error is None} == lost
+    assert [n for n, one in enumerate(found.scores) if math.isnan(one)] == sorted(bad | lost)
+    assert all(one == n for n, one in enumerate(found.scores) if not math.isnan(one))
     assert len(asked) <= 1 + 2 * len(bad) * (1 + math.ceil(math.log2(count)))
 
 
 def test_halving_stops_when_enough_is_known() -> None:
     asked: list[int] = []
 
-    def part(low: int, high: int) -> list[float]:
-        asked.append(high - low)
+    def score(some: Sequence[int]) -> list[float]:
+        asked.append(len(some))
         raise ValueError("never")
 
-    _, failures = halved(1024, part, most=5)
-    assert sorted(failures) == [0, 1, 2, 3, 4]
+    assert sorted(Halving(1024, score, most=5).failures) == [0, 1, 2, 3, 4]
     assert len(asked) < 40
+    lost = Halving(1024, lambda some: [math.nan] * len(some), most=5)
+    assert sorted(lost.failures) == [0, 1, 2, 3, 4]
+
+
+def test_a_model_that_gives_fewer_scores_than_rows_scores_none_of_them() -> None:
+    found = Halving(4, lambda some: [0.5] * (len(some) - 1))
+    assert sorted(found.failures) == [0, 1, 2, 3]
+
+
+def test_a_word_that_many_rows_hold_is_not_asked_about_for_ever() -> None:
+    asked: list[int] = []
+    dice = random.Random(0)
+    words = [dice.choice(["new", "newer", *"abcdef"]) for _ in range(4000)]
+
+    def predictor(rows: Sequence[Row]) -> list[float]:
+        asked.append(len(rows))
+        if any(str(row["word"]).startswith("new") for row in rows):
+            raise ValueError("unknown")
+        return [0.5] * len(rows)
+
+    known = {"word": "a", "size": 1}
+    answers = ask(predictor, [{"word": word, "size": 2} for word in words], known)
+    refused = [n for n, word in enumerate(words) if word.startswith("new")]
+    assert [refusal.row for refusal in answers.refusals] == refused
+    assert {refusal.column for refusal in answers.refusals} == {"word"}
+    assert [n for n, score in enumerate(answers.scores) if math.isnan(score)] == refused
+    assert len(refused) > 500
+    assert len(asked) < 500
 
 
 def test_a_refused_row_counts_as_the_average_when_a_model_is_measured() -> None:

@@ -19,6 +19,7 @@ from ml.serving.inputs import INFINITE, MISSING, AsTrained, Input, InputError
 from ml.serving.manifest import Column
 from ml.serving.trial import PACKAGES
 from ml.training.export import answers, compare, export, hard_rows
+from ml.training.forms import packages_in, pickled
 from tests.code.trained import KNOWS_ALL, TARGETS, Shop, post, rows, sample
 
 REPO = Path(__file__).parents[2]
@@ -262,3 +263,20 @@ def test_a_trial_knows_what_a_model_server_is_made_of() -> None:
 
     group = tomllib.loads((REPO / "pyproject.toml").read_text())["dependency-groups"]["serving"]
     assert sorted(PACKAGES) == sorted(need.split(">")[0].split("=")[0] for need in group)
+
+
+def test_what_mlflow_must_install_is_read_from_the_model(shop: Shop) -> None:
+    plain, foreign = (shop.fit(model) for model in (KNOWS_ALL, FOREIGN))
+    needed = packages_in(pickled(plain.estimator, plain.module))
+    assert "scikit-learn" in needed
+    assert "polars" not in needed
+    assert packages_in(pickled(foreign.estimator, foreign.module))["polars"] == pl.__version__
+
+
+@pytest.mark.parametrize(
+    "error", ["KeyError('depot')", "OSError('no licence')", "ImportError('x')"]
+)
+def test_whatever_is_raised_while_fitting_is_told_in_a_sentence(shop: Shop, error: str) -> None:
+    model = OWN_CLASS.replace("self.most_ = float", f"raise {error}\n        self.most_ = float")
+    with pytest.raises(BadInputError, match=f"model.. of 'parcels' does not fit: {error[:5]}"):
+        shop.fit(model)

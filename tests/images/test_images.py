@@ -192,6 +192,13 @@ def test_the_model_server_has_no_mlflow_and_no_other_stage() -> None:
     assert SERVING.run("python", "-c", script, *names.split()).split() == []
 
 
+def test_the_model_server_loads_every_form_of_a_model() -> None:
+    script = (
+        "import ml.serving.trial, cloudpickle, onnxruntime, pandas, sklearn, skops; print('all')"
+    )
+    assert SERVING.run("python", "-c", script, options=CONFINED) == "all\n"
+
+
 def test_a_second_build_changes_nothing_and_is_quick() -> None:
     before = (CACHE / "images.yaml").read_bytes()
     started = time.monotonic()
