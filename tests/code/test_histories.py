@@ -191,13 +191,16 @@ class Histories(RuleBasedStateMachine):
             assert "was taken back" in ended.reason
         self.cut = False
         if ended.status is Status.DONE:
-            self.crowned(registered.version, before)
+            self.crowned(registered, before)
         return ended.status
 
-    def crowned(self, version: str, before: str | None) -> None:
+    def crowned(self, registered: Registered, before: str | None) -> None:
+        version = registered.version
         assert self.champion == version
         self.cut_back = False
         if version != before:
+            # It was let through against the one whose place it takes, and not another.
+            assert before is None or release(before).sha256 == registered.rival
             self.reigns = [*(one for one in self.reigns if one != version), version]
 
     # What may happen.
@@ -247,7 +250,7 @@ class Histories(RuleBasedStateMachine):
         if registered.deploy and self.killed(lambda: self.deploy(registered), step):
             self.cut = True
             if self.champion != before:
-                self.crowned(registered.version, before)
+                self.crowned(registered, before)
 
     def killed(self, act: object, step: str) -> bool:
         """Do something in a process that ends in a step, if it gets there."""
@@ -356,8 +359,8 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=60,
-    stateful_step_count=20,
+    max_examples=120,
+    stateful_step_count=30,
     deadline=None,
     database=None,
     derandomize=True,

@@ -265,6 +265,35 @@ def test_from_what_was_never_confirmed_users_go_back_to_the_champion(
     assert world.attempt("4", compared_with="3").status is Status.REFUSED
 
 
+def test_a_mark_that_was_made_by_hand_counts_and_takes_users_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A roll-out was killed in front of users, and somebody marks the version in MLflow's UI."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.aliases, "point", die)
+        with pytest.raises(Killed):
+            world.roll_out("4")
+    world.aliases.remarks["4"]["slipway.taken_back"] = "no"
+    assert world.attempt("4", compared_with="3").status is Status.REFUSED
+    assert world.target.users_get() == "3"
+
+
+def test_what_was_champion_without_a_note_of_it_is_gone_back_to_once_it_is_given_back(
+    world: World,
+) -> None:
+    world.aliases.broken["remark 4"] = "before"
+    world.roll_out("4")
+    world.aliases.broken.clear()
+    assert world.roll_back() == "3"
+    world.roll_out("5")
+    world.give_back("4")
+    assert world.aliases.names[Alias.PREVIOUS] == "4"
+
+
 def test_versions_from_before_champions_were_counted_are_gone_back_to(world: World) -> None:
     """Version 3 was rolled back in those days, when nothing was noted of that but the aliases."""
     for tags in world.aliases.remarks.values():
