@@ -7,7 +7,7 @@ MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
 PYTHON := .venv/bin/python
 PROJECT ?= flights
-VERSION ?=
+GIVE_BACK ?=
 REASON ?=
 # Puts the container engine, kind, kubectl and helm on PATH, whichever ones `make up` found or built.
 CLUSTER := eval "$$(k8s/env)" &&
@@ -38,12 +38,9 @@ ui: .venv ## forward Airflow, MLflow, MinIO and the models here, and say where t
 	$(CLUSTER) $(PYTHON) -m k8s.ui
 
 .PHONY: rollback
-rollback: .venv ## give users of a project the version before: PROJECT=flights REASON="it drifts"
-	$(CLUSTER) $(PYTHON) -m k8s.rollback $(PROJECT) --reason "$(REASON)"
-
-.PHONY: giveback
-giveback: .venv ## let a version that was taken back serve again: PROJECT=flights VERSION=3 REASON=...
-	$(CLUSTER) $(PYTHON) -m k8s.rollback $(PROJECT) --give-back "$(VERSION)" --reason "$(REASON)"
+rollback: .venv ## give users the version before: PROJECT=flights REASON=...; GIVE_BACK=3 lets 3 return
+	$(CLUSTER) $(PYTHON) -m k8s.rollback $(PROJECT) --reason "$(REASON)" \
+	  $(if $(GIVE_BACK),--give-back "$(GIVE_BACK)")
 
 .PHONY: down
 down: ## remove the cluster and what was started for it; the cache stays

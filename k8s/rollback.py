@@ -1,4 +1,4 @@
-"""`make rollback`: give a project's users the version before; `make giveback`: let one return."""
+"""`make rollback`: give a project's users the version before, or let one that was taken return."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from ml.rollout.target import (
 # Scores come back as decimal text, from float32 arithmetic on another processor.
 TOLERANCE = 1e-4
 GIVE_BACK = (
-    "`make giveback PROJECT={project} VERSION={version}` "
+    "`make rollback PROJECT={project} GIVE_BACK={version}` "
     "(on a laptop: `python -m ml give-back --project {project} --version {version}`)"
 )
 

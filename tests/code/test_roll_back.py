@@ -72,7 +72,7 @@ def test_what_was_taken_back_is_not_rolled_out_again(world: World, by: str) -> N
     ended = world.attempt("3", compared_with="2")
     assert ended.status is Status.REFUSED
     assert f"by {by}: no reason was given" in ended.reason
-    assert "make giveback PROJECT=parcels VERSION=3" in ended.reason
+    assert "make rollback PROJECT=parcels GIVE_BACK=3" in ended.reason
     assert world.target.users_get() == "2"
     assert world.aliases.names == before
     assert ended.reason in tag(world, "3", "rollout_reason")

@@ -113,7 +113,7 @@ def test_rolling_back_takes_seconds_and_fails_no_request(
     parcels: Parcels, callers: Callers
 ) -> None:
     before = parcels.aliases()
-    done = _make("rollback", parcels, "REASON=it drifts")
+    done = _rollback(parcels, "REASON=it drifts")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == (
         f"users of {parcels.project} get version {before['previous']} again"
@@ -131,11 +131,11 @@ def test_a_second_roll_back_redeploys_the_version_before_and_a_third_finds_none(
 ) -> None:
     """The side of the first version holds the one that was taken back."""
     first = min(parcels.records, key=int)
-    done = _make("rollback", parcels)
+    done = _rollback(parcels)
     assert done.returncode == 0, done.stderr
     assert (parcels.answering(), parcels.aliases()) == (first, {"champion": first})
     _assert_none_failed(callers)
-    none = _make("rollback", parcels)
+    none = _rollback(parcels)
     assert none.returncode != 0
     assert f"error: version {first} of {parcels.project} stays: there is no version" in none.stderr
 
@@ -148,14 +148,14 @@ def test_what_was_taken_back_is_refused_until_it_is_given_back(parcels: Parcels)
     assert (refused.phase, refused.result["status"]) == ("Succeeded", "refused")
     assert "it was taken back" in refused.result["reason"]
     assert parcels.answering() == champion
-    given = _make("giveback", parcels, f"VERSION={taken}")
+    given = _rollback(parcels, f"GIVE_BACK={taken}")
     assert given.returncode == 0, given.stderr
     assert parcels.roll_out(taken).result["status"] == "done"
     assert parcels.aliases() == {"champion": taken, "previous": champion}
 
 
-def _make(verb: str, parcels: Parcels, *variables: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", verb, f"PROJECT={parcels.project}", *variables]
+def _rollback(parcels: Parcels, *variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", "rollback", f"PROJECT={parcels.project}", *variables]
     return subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
 
 
