@@ -216,8 +216,13 @@ def _rival(current: Champion | None, candidate: str, holdout: pl.DataFrame) -> R
         )
     if any(column.name not in holdout.columns for column in manifest.columns):
         return Rival(current, None, manifest.trained)
-    scores = np.asarray(ask(predictor, as_rows(holdout, manifest.columns)).guessed)
-    return Rival(current, scores, manifest.trained)
+    answers = ask(predictor, as_rows(holdout, manifest.columns))
+    if len(answers.refusals) == holdout.height:
+        raise BadInputError(
+            f"the champion (version {current.version}) scores no row of the holdout, so there is "
+            f"no fair comparison: the first row's {answers.refusals[0]}"
+        )
+    return Rival(current, np.asarray(answers.guessed), manifest.trained)
 
 
 def measure(
