@@ -17,13 +17,15 @@ from ml.core.errors import BadInputError
 from ml.core.project import read_project
 from ml.data.daily_features import build
 from ml.data.frames import columns_of
+from ml.registry.tracking import Champion
 from ml.scoring.score import MOST_REASONS, OTHER, PinnedModel, Tally, score, servable
 from ml.serving.app import ServedModel
 from ml.serving.inputs import INFINITE
 from ml.serving.manifest import Column, Row
 from ml.serving.refusals import NO_NUMBER, Answers, Halving, Refusal, ask
 from ml.serving.rows import row_schema
-from ml.training.evaluate import measure
+from ml.training.evaluate import _rival, measure
+from ml.training.export import export
 from ml.training.train import _signature
 from tests.code.trained import AS_IT_COMES, KNOWS_ALL, TARGETS, Shop, post, rows, sample
 
@@ -245,6 +247,21 @@ def test_a_model_that_scores_nothing_is_no_version(shop: Shop) -> None:
     holdout = rows(50).with_columns(depot=pl.lit("new"))
     with pytest.raises(BadInputError, match=r"scores none of the first 50 rows.*depot|refused"):
         shop.served(shop.fit(AS_IT_COMES), holdout)
+
+
+def test_a_champion_that_takes_other_types_is_no_rival_that_guesses(shop: Shop) -> None:
+    """Whole numbers have become text: it would score nothing, and lose to anyone."""
+    candidate = shop.fit(KNOWS_ALL)
+    exported = export(candidate, rows())
+    shop.publish(candidate, exported, rows())
+    place = str(shop.folder / "models/parcels" / exported.digest)
+    champion = Champion("7", exported.digest, place, fingerprint="other", rival="")
+    text = rows().with_columns(pl.col("stops").cast(pl.String))
+    with pytest.raises(BadInputError, match=r"version 7\) scores no row .* stops is not a whole"):
+        _rival(champion, "mine", text)
+    rival = _rival(champion, "mine", rows())
+    assert rival is not None
+    assert rival.scores is not None
 
 
 # What may be missing.
