@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +13,7 @@ from ml.core.errors import BadInputError
 from ml.core.job import Job, log
 from ml.core.project import Project, ProjectSpec, load_code, read_project
 from ml.core.store import READERS, Store, sha256
+from ml.core.users_code import users_code
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,12 +104,34 @@ def _is_there(store: Store, project: str, day: date) -> bool:
 def _land_days(store: Store, project: Project, days: list[date]) -> None:
     source = load_code(project, "source")
     for day in days:
-        tables = source.tables(day)
-        if not tables or tables[project.spec.main_table].is_empty():
-            raise BadInputError(f"the source of '{project.name}' has nothing for {day}")
+        tables = _source_tables(project, source, day)
         publish_partition(store, project.name, day, tables)
         if day.day == 1 or day == days[-1]:
             log.info("landed up to %s", day)
+
+
+def _source_tables(project: Project, source: ModuleType, day: date) -> Mapping[str, "pl.DataFrame"]:
+    """Ask a project's source.py for a day; BadInputError when it has none or gives no tables."""
+    from polars import DataFrame
+
+    with users_code(f"the source of '{project.name}' fails for {day}"):
+        tables = source.tables(day)
+    if not tables:
+        raise BadInputError(f"the source of '{project.name}' has nothing for {day}")
+    if not isinstance(tables, Mapping) or project.spec.main_table not in tables:
+        raise BadInputError(
+            f"tables() of '{project.name}' must give a dict with the table "
+            f"'{project.spec.main_table}' for {day}"
+        )
+    if others := [name for name, one in tables.items() if not isinstance(one, DataFrame)]:
+        kind = type(tables[others[0]]).__name__
+        raise BadInputError(
+            f"tables() of '{project.name}' gives '{others[0]}' for {day} as {kind}; "
+            "give a polars DataFrame"
+        )
+    if tables[project.spec.main_table].is_empty():
+        raise BadInputError(f"the source of '{project.name}' has nothing for {day}")
+    return tables
 
 
 def publish_partition(

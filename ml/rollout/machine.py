@@ -234,9 +234,8 @@ class RollOut:
             f"version {release.version} of {release.project} was not rolled out: {reason}; {left}"
         )
         # A refusal is final; what is still to be taken back needs another try.
-        if undone and isinstance(error, RolloutRefusedError):
-            return RolloutRefusedError(sentence)
-        return StageError(sentence)
+        final = (kind for kind in (RolloutRefusedError, BadInputError) if isinstance(error, kind))
+        return next(final, StageError)(sentence) if undone else StageError(sentence)
 
     def _undo(self, project: str, plan: Plan) -> tuple[bool, str]:
         """Return whether users have what they had before, and a clause about what that is."""

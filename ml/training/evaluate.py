@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError, failure
 from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
@@ -199,7 +199,8 @@ def _load(uri: str, digest: str) -> tuple[ArtifactManifest, Predictor]:
         manifest, content = fetch(uri, digest)
         return manifest, load(manifest, content)
     except ArtifactError as error:
-        raise BadInputError(f"{error}: remove what is damaged and run train again") from error
+        sentence = f"{error}: remove what is damaged and run train again"
+        raise failure(sentence, passing=error.passing) from error
 
 
 def _rival(current: Champion | None, candidate: str, holdout: pl.DataFrame) -> Rival | None:
@@ -210,9 +211,13 @@ def _rival(current: Champion | None, candidate: str, holdout: pl.DataFrame) -> R
         manifest, content = fetch(current.artifact, current.sha256)
         predictor = load(manifest, content)
     except ArtifactError as error:
-        raise StageError(f"the champion (version {current.version}) is unreadable: {error}") from (
-            error
+        sentence = f"the champion (version {current.version}) is unreadable: {error}"
+        way_out = (
+            "put its files back, or take its name away (in MLflow: remove the alias champion), and "
+            "the candidate is judged without it"
         )
+        told = sentence if error.passing else f"{sentence}; {way_out}"
+        raise failure(told, passing=error.passing) from error
     if any(column.name not in holdout.columns for column in manifest.columns):
         return Rival(current, None, manifest.trained)
     scores = np.asarray(predictor(as_rows(holdout, manifest.columns)))

@@ -21,7 +21,8 @@ from uuid import uuid4
 import pytest
 from mlflow import MlflowClient
 
-from ml.registry.mlflow_rest import MlflowServer, RestError
+from ml.registry.mlflow_rest import MlflowServer
+from ml.registry.mlflow_trouble import TrackingError
 from ml.registry.model_registry import RestRegistry
 from tests.code.workshop import AS_OF, PROJECT, Workshop, statuses
 from tests.mlflow_server import STAGES, mlflow_server
@@ -90,7 +91,7 @@ def test_asked_over_rest_the_registry_does_what_mlflows_client_does(
     """Everything that the stages ask, looked at afterwards with MLflow's own client."""
     model = f"rest-{uuid4()}"
     asked.create_registered_model(model)
-    with pytest.raises(RestError) as twice:
+    with pytest.raises(TrackingError) as twice:
         asked.create_registered_model(model)
     assert twice.value.error_code == "RESOURCE_ALREADY_EXISTS"
     made = asked.create_model_version(
@@ -146,7 +147,7 @@ def test_a_wrong_password_is_told_apart_and_not_written_down(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
     wrong = server.replace("://", "://stages:not-this-one@")
-    with pytest.raises(RestError, match="401") as refused:
+    with pytest.raises(TrackingError, match="401") as refused:
         RestRegistry(MlflowServer(wrong)).search_registered_models("name = 'x'")
     assert "not-this-one" not in str(refused.value)
 
@@ -161,7 +162,10 @@ def test_a_token_is_sent_where_there_is_no_password(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_no_mlflow_is_named() -> None:
-    with heard(b"<html>Log in, please") as (uri, _), pytest.raises(RestError, match="no MLflow"):
+    with (
+        heard(b"<html>Log in, please") as (uri, _),
+        pytest.raises(TrackingError, match="no MLflow"),
+    ):
         MlflowServer(uri).get("registered-models/search")
 
 
