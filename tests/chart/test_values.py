@@ -159,7 +159,7 @@ def test_a_projects_name_keeps_the_rule_that_the_stages_have(name: str, tmp_path
 def test_projects_that_would_share_a_name_outside_are_told(
     twins: tuple[str, str], tmp_path: Path
 ) -> None:
-    sentence = refusal({"stages": {"projects": {name: FILES for name in twins}}}, tmp_path)
+    sentence = refusal({"stages": {"projects": dict.fromkeys(twins, FILES)}}, tmp_path)
     assert "rename one of them" in sentence
     assert all(name in sentence for name in twins)
 

@@ -1,4 +1,4 @@
-"""A project's name becomes many things: the whole way, for each kind of name that the rule allows."""
+"""A project's name becomes many things: the whole way, for each kind of name that is allowed."""
 
 from __future__ import annotations
 

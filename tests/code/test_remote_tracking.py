@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 from mlflow import MlflowClient
 
+from ml.registry.mlflow_client import open_client
 from ml.registry.mlflow_rest import MlflowServer
 from ml.registry.mlflow_trouble import TrackingError
 from ml.registry.model_registry import RestRegistry
@@ -158,6 +159,38 @@ def test_a_token_is_sent_where_there_is_no_password(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a-token")
     with heard(b"{}") as (uri, requests):
         MlflowServer(uri).get("registered-models/search")
+    assert [one["Authorization"] for one in requests] == ["Bearer a-token"]
+
+
+@pytest.mark.parametrize("way", [*LOGINS, "file"])
+def test_mlflows_client_logs_in_as_rest_does(
+    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    variables, login = LOGINS.get(way, ({}, ""))
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # so that it is known to be put back
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if way == "file":
+        (tmp_path / ".mlflow").mkdir()
+        lines = [f"{name.lower()} = {value}" for name, value in LOGIN.items()]
+        (tmp_path / ".mlflow/credentials").write_text("\n".join(["[mlflow]", *lines]))
+    uri = server.replace("://", f"://{login}")
+    found = MlflowServer(uri).get("registered-models/search")
+    assert open_client(uri).search_registered_models() is not None
+    assert isinstance(found, dict)
+    run = open_client(uri).create_run(open_client(uri).create_experiment(str(uuid4())))
+    open_client(uri).log_text(run.info.run_id, "kept", "said.txt")
+
+
+def test_mlflows_client_sends_a_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LOGIN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a-token")
+    with heard(b"{}") as (uri, requests):
+        open_client(uri.replace("://", "://me:other@")).get_experiment("1")
     assert [one["Authorization"] for one in requests] == ["Bearer a-token"]
 
 
