@@ -196,7 +196,9 @@ def _address(connection: Connection, *, https: bool) -> str:
     host = (connection.host or "").rstrip("/")
     if not host:
         raise AirflowFailException(f"the connection `{connection.conn_id}` names no host of MLflow")
-    if any(sign.isspace() or sign in "?#" for sign in host):
+    user = host.rpartition("@")[0].rpartition("/")[2]
+    half = "@" in host and not all(user.partition(":"))
+    if half or any(sign.isspace() or sign in "?#" for sign in host):
         raise AirflowFailException(
             f"the host of the connection `{connection.conn_id}` is no address: "
             "write `mlflow`, or a whole address such as `https://mlflow.example.org`"
