@@ -93,7 +93,6 @@ DEFINITIONS: Json = {
     },
     "projects": {
         "type": "object",
-        "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
         "additionalProperties": {
             "type": "object",
             "additionalProperties": False,

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date, datetime
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ml.core.errors import StageError
+from ml.core.errors import Stopped
 from ml.core.job import Job, doing, log
 from ml.core.ledger import run_stage
 from ml.core.record import Result, Status, results_as_json
 from ml.core.settings import Settings
 from ml.core.threads import cap_threads
+from ml.core.unforeseen import as_sentence
 from ml.stages import Stage
 
 if TYPE_CHECKING:
@@ -234,19 +236,25 @@ def at_edge(
     failed: Callable[[str, Path | None], None] = lambda _sentence, _path: None,
 ) -> None:
     """Read the settings, do the work, and turn any error into one sentence and an exit code."""
-    settings = Settings.read()
     start_logging(name, project, as_of)
     signal.signal(signal.SIGTERM, _stop)
+    result_path: Path | None = None
     try:
+        settings = Settings.read()
+        result_path = settings.result_path
         work(Job.of(project, as_of, settings, upstream, days))
-    except Exception as error:
-        if settings.debug:
+    except (SystemExit, KeyboardInterrupt, typer.Exit):
+        raise
+    except BaseException as error:  # a library's panic is no Exception
+        if os.environ.get("SLIPWAY_DEBUG"):
             traceback.print_exc()
-        sentence = describe(error)
+        ended = as_sentence(error, f"{doing.get() or name} of {project} for {as_of}")
+        sentence = " ".join(str(ended).split())
         typer.echo(f"error: {sentence}", err=True)
         log.error("failed: %s", sentence)
-        failed(sentence, settings.result_path)
-        raise typer.Exit(error.exit_code if isinstance(error, StageError) else 1) from None
+        with suppress(OSError):  # what can't be handed over has just been said
+            failed(sentence, result_path)
+        raise typer.Exit(ended.exit_code) from None
 
 
 def log_usage() -> None:
@@ -254,17 +262,6 @@ def log_usage() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss >> 10
     log.info("took %.1f s of CPU and at most %d MiB of memory", cpu, peak)
-
-
-def describe(error: Exception) -> str:
-    """Say in one sentence what went wrong, and for the unexpected, where."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, StageError):
-        return text
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next(f for f in reversed(frames) if not f.filename.startswith("<"))
-    where = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"unexpected {type(error).__name__} at {where}: {text} (SLIPWAY_DEBUG=1 shows all of it)"
 
 
 def deliver(result: Result, path: Path | None) -> None:
@@ -317,7 +314,7 @@ def start_logging(name: str, project: str, as_of: date) -> None:
 
 def _stop(*_: object) -> None:
     # An exception, so that an MLflow run under way is closed on the way out.
-    raise SystemExit(143)
+    raise Stopped(143)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ml.registry.mlflow_rest import authorization
+from ml.registry.mlflow_login import authorization
 
 STARTS_WITHIN = 240.0
 ADMIN, STAGES = ("admin", "a long password 1"), ("stages", "a long password 2")

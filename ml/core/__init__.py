@@ -1,6 +1,7 @@
 """What every stage stands on: settings, stores, records, keys, and what a project says."""
 
 __all__ = [
+    "disk",
     "errors",
     "fingerprint",
     "job",
@@ -11,4 +12,6 @@ __all__ = [
     "store",
     "tables",
     "threads",
+    "unforeseen",
+    "users_code",
 ]

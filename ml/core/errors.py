@@ -16,6 +16,11 @@ class BadInputError(StageError):
     exit_code = 3
 
 
+def failure(sentence: str, *, passing: bool) -> StageError:
+    """Return the error for a sentence: StageError where waiting may help, else BadInputError."""
+    return StageError(sentence) if passing else BadInputError(sentence)
+
+
 class BrokenContractError(StageError):
     """A deployed model does not do what was promised for it; nothing was taken back (exit 3)."""
 
@@ -26,3 +31,7 @@ class RolloutRefusedError(StageError):
     """The new version failed its checks and the old one keeps answering (exit code 4)."""
 
     exit_code = 4
+
+
+class Stopped(SystemExit):
+    """Whoever runs the stage wants it to end; code of a user's may not keep it from that."""

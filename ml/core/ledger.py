@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError
 from ml.core.job import Job, doing, log
 from ml.core.record import Fact, Output, Record, Result, Status
 from ml.core.store import Store, sha256
+from ml.core.unforeseen import lacking
 from ml.stages import Stage
 
 RECORD = "record.json"
@@ -136,6 +137,19 @@ def read_record(store: Store, uri: str) -> Record:
         raise BadInputError(f"{uri} is not a record: {first['msg']}") from error
 
 
+def read_note(store: Store, path: str) -> Output:
+    """Read what was noted of one output; FileNotFoundError when there is no note.
+
+    Raises BadInputError when it is damaged.
+    """
+    try:
+        return Output.model_validate_json(store.read(path))
+    except ValidationError as error:
+        raise BadInputError(
+            f"{store.uri(path)} is damaged: remove it, and what it is about is made anew"
+        ) from error
+
+
 def records_in(store: Store, folder: str) -> list[Record]:
     """Read every record under a folder, which ends with a slash."""
     return [read_record(store, store.uri(path)) for path in record_paths(store, folder)]
@@ -186,6 +200,6 @@ def run_stage(stage: Stage, job: Job) -> Result:
     try:
         run: Callable[[Job], Result] = importlib.import_module(stage.module).run
     except ModuleNotFoundError as error:
-        raise StageError(f"{stage} needs the package {error.name}, which is not here") from error
+        raise lacking(error, stage) from error
     doing.set(stage)
     return run(job)

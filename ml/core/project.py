@@ -29,13 +29,14 @@ from pydantic import (
 )
 
 from ml.core.errors import BadInputError
+from ml.core.users_code import MODULES, users_code
 from ml.stages import Stage
 
 # Up to the gate: what comes after it waits for its decision.
 FUSABLE = tuple(Stage)[: tuple(Stage).index(Stage.ROLL_OUT)]
 OURS = Path(__file__).parents[1] / "projects"
 LONGEST_NAME = 40
-NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
+NAME = re.compile(rf"[a-z]([a-z0-9_-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?")
 COLUMN = re.compile(
     r"(?P<type>int|float|str|bool|datetime|date)"
     r"(?: (?P<low>-?\d+)\.\.(?P<high>-?\d+))?(?P<null> or null)?"
@@ -254,7 +255,7 @@ class Project:
     @property
     def model_source(self) -> bytes:
         """The text of model.py."""
-        return self.files.model.read_bytes()
+        return _part(self, "model").read_bytes()
 
 
 @dataclass(frozen=True)
@@ -299,18 +300,36 @@ def read_project(name: str, extra: str | None = None) -> Project:
 def _find(name: str, folders: list[Path]) -> Files:
     if not NAME.fullmatch(name):
         raise BadInputError(
-            f"'{name}' can't be a project's name: it begins with a small letter and goes on with "
-            f"small letters, digits and '_', at most {LONGEST_NAME} in all"
+            f"'{name}' can't be a project's name: it begins with a small letter, goes on with "
+            f"small letters, digits, '-' and '_', does not end with those two, and has at most "
+            f"{LONGEST_NAME} signs in all"
         )
+    known = sorted({n for folder in folders for n in _names_in(folder)})
     for folder in folders:
         for files in Files.candidates(folder, name):
             if files.yaml.is_file():
+                _insist_on_own_names(name, known)
                 return files
-    known = ", ".join(sorted({n for folder in folders for n in _names_in(folder)})) or "none"
     raise BadInputError(
-        f"there is no project '{name}' (known: {known}); "
+        f"there is no project '{name}' (known: {', '.join(known) or 'none'}); "
         "a project is a folder with project.yaml and model.py in SLIPWAY_PROJECTS_PATH"
     )
+
+
+def _insist_on_own_names(name: str, known: list[str]) -> None:
+    rival = next((one for one in known if one != name and _claims(one) & _claims(name)), None)
+    if rival:
+        raise BadInputError(
+            f"the projects '{name}' and '{rival}' would share a name outside: each is served under "
+            "its own, with '-' for '_', and monitored in the experiment '<project>-monitoring'; "
+            "rename one of them"
+        )
+
+
+def _claims(name: str) -> set[str]:
+    """Names that only one project may have: of its Service, and of its MLflow experiments."""
+    experiments = {f"experiment {name}", f"experiment {name}-monitoring"}
+    return experiments | {f"service {name.replace('_', '-')}"}
 
 
 class _Once(yaml.SafeLoader):
@@ -331,31 +350,37 @@ class _Once(yaml.SafeLoader):
 def _read_spec(path: Path) -> ProjectSpec:
     try:
         return ProjectSpec.model_validate(yaml.load(path.read_text(), _Once))  # noqa: S506 - safe
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ValidationError):
+            raise BadInputError(f"{path}: {_first_problem(error)}") from error
         raise BadInputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        # A misspelt key is also a missing one; the misspelling says more.
-        problems = error.errors(include_url=False)
-        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise BadInputError(
-            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    # A misspelt key is also a missing one; the misspelling says more.
+    problems = error.errors(include_url=False)
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in first["loc"]) or "the document"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _part(project: Project, part: Literal["model", "source"]) -> Path:
+    path: Path = getattr(project.files, part)
+    if not path.is_file():
+        raise BadInputError(f"project '{project.name}' has no {part}.py ({path})")
+    return path
 
 
 def load_code(project: Project, part: Literal["model", "source"] = "model") -> ModuleType:
     """Run a project's model.py or source.py; BadInputError when there is none or it fails."""
-    path: Path = getattr(project.files, part)
-    if not path.is_file():
-        raise BadInputError(f"project '{project.name}' has no {part}.py ({path})")
-    module_name = f"slipway_project_{project.name}_{part}"
+    path = _part(project, part)
+    # A name that Python could import: `-` is not in one, and no other project has it with `_`.
+    module_name = f"{MODULES}{project.name.replace('-', '_')}_{part}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise BadInputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    try:
+    with users_code(f"{path} does not import"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInputError(f"{path} does not import: {type(error).__name__}: {error}") from error
     return module

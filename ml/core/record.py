@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ml.core.errors import BadInputError
 from ml.stages import Stage
 
 RESULT_BYTES = 1024
@@ -27,6 +28,16 @@ class Output(BaseModel):
     rows: int | None = None
 
 
+class Told(dict[str, Any]):
+    """What a record says by name; BadInputError naming what it should say and does not."""
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401 - stands for any value
+        raise BadInputError(
+            f"a record of this run does not say '{name}': it was changed by hand or written by "
+            "another release; remove it and run its stage again"
+        )
+
+
 class Record(BaseModel):
     """Proof that a stage is done: inputs, outputs and the facts the next stages need.
 
@@ -44,6 +55,11 @@ class Record(BaseModel):
     facts: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     revision: str = ""
+
+    @field_validator("outputs", "facts")
+    @classmethod
+    def _by_name(cls, said: dict[str, Any]) -> dict[str, Any]:
+        return Told(said)
 
 
 class Status(StrEnum):

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from ml.core.errors import BadInputError
 
 PREFIX = "SLIPWAY_"
 LOCAL_MLFLOW = "sqlite:///local/mlflow.db"
@@ -46,10 +48,18 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Take the settings from environment variables; an empty one counts as not set."""
+        """Take the settings from environment variables; an empty one counts as not set.
+
+        Raises BadInputError naming the variable that says nothing sensible.
+        """
         given = {name: environment.get(PREFIX + name.upper()) for name in cls.model_fields}
         given["tracking_uri"] = environment.get("MLFLOW_TRACKING_URI")
-        return cls.model_validate({name: value for name, value in given.items() if value})
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            raise BadInputError(f"{PREFIX}{name.upper()}: {first['msg']}") from error
 
     @field_validator("landing_url", "data_url", "models_url")
     @classmethod

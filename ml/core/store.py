@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError
+from ml.core.store_trouble import reached
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -47,7 +48,7 @@ class Store:
 
     def read(self, path: str) -> bytes:
         """Return an object's bytes; FileNotFoundError when there is none."""
-        with self._reachable():
+        with reached(self.url, leave=FileNotFoundError):
             return bytes(self._open.get(path).bytes())
 
     def read_many(self, paths: list[str]) -> list[bytes]:
@@ -58,14 +59,14 @@ class Store:
     def size(self, path: str) -> int | None:
         """Return an object's size in bytes, or None when there is no such object."""
         try:
-            with self._reachable():
+            with reached(self.url, leave=FileNotFoundError):
                 return int(self._open.head(path)["size"])
         except FileNotFoundError:
             return None
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return path -> bytes of every object under a prefix."""
-        with self._reachable():
+        with reached(self.url):
             return {item["path"]: int(item["size"]) for item in self._list(prefix)}
 
     def create(self, path: str, content: bytes) -> bool:
@@ -73,7 +74,7 @@ class Store:
         from obstore.exceptions import AlreadyExistsError
 
         try:
-            with self._reachable():
+            with reached(self.url, leave=AlreadyExistsError):
                 self._open.put(path, content, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
@@ -81,7 +82,7 @@ class Store:
 
     def replace(self, path: str, content: bytes) -> None:
         """Publish an object whole, over an older one: only for what a person asked to mend."""
-        with self._reachable():
+        with reached(self.url):
             self._open.put(path, content, use_multipart=False)
 
     def _list(self, prefix: str) -> Iterator[Any]:
@@ -96,34 +97,6 @@ class Store:
         if parts.scheme == "file":
             return LocalStore(Path(unquote(parts.path)), mkdir=True)
         return from_url(self.url, retry_config=PATIENCE)
-
-    def _reachable(self) -> "_Reachable":
-        return _Reachable(self.url)
-
-
-@dataclass(frozen=True)
-class _Reachable:
-    """Turns the store's own errors into one sentence."""
-
-    url: str
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        from obstore.exceptions import BaseError
-
-        if isinstance(error, BaseError) and not isinstance(error, _expected()):
-            first_line = str(error).strip().splitlines()[0]
-            raise StageError(f"the object store {self.url} did not answer: {first_line}") from error
-
-
-def _expected() -> tuple[type[BaseException], ...]:
-    from obstore.exceptions import AlreadyExistsError
-
-    return (AlreadyExistsError, FileNotFoundError)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,13 @@ os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:
-    """Write a table; the same table gives the same bytes."""
+    """Write a table; the same table gives the same bytes.
+
+    Raises BadInputError when a column holds what Parquet has no form for.
+    """
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=True)
+    with worked_on("a table can't be kept as Parquet"):
+        frame.write_parquet(buffer, compression="zstd", statistics=True)
     return buffer.getvalue()
 
 
@@ -64,8 +68,15 @@ def _sparks_times(content: bytes) -> list[str]:
 def _readable(content: bytes, name: str) -> Iterator[None]:
     if content[:4] != PARQUET_MAGIC or content[-4:] != PARQUET_MAGIC:
         raise BadInputError(f"{name} is cut short or is not Parquet ({len(content)} bytes)")
+    with worked_on(f"{name} is not readable Parquet"):
+        yield
+
+
+@contextmanager
+def worked_on(problem: str) -> Iterator[None]:
+    """Turn what polars says of a user's table into a BadInputError that begins with `problem`."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        first_line = str(error).splitlines()[0]
-        raise BadInputError(f"{name} is not readable Parquet: {first_line}") from error
+    except (pl.exceptions.PolarsError, OverflowError, pl.exceptions.PanicException) as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInputError(f"{problem}: {first_line}") from error

@@ -1,10 +1,13 @@
 """build_features: the features of every day of the dataset, each built once."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from ml.core.fingerprint import fingerprint
 from ml.core.job import Job, log
-from ml.core.ledger import Outcome, before, once, read_outputs, upstream
+from ml.core.ledger import Outcome, before, once, read_note, read_outputs, upstream
 from ml.core.project import Project, read_project
 from ml.core.record import Output, Record, Result
+from ml.core.store import READERS
 from ml.core.tables import from_parquet
 from ml.data.daily_features import ID, TIME, Day, build_days, has_time, note_path, recipe_of
 from ml.stages import Stage
@@ -45,8 +48,8 @@ def _days(job: Job, project: Project, dataset: Record, recipe: str) -> list[Day]
 def _kept(job: Job, days: list[Day]) -> dict[str, Output]:
     there = job.stores.data.sizes(f"{job.project}/{Stage.BUILD_FEATURES}/")
     kept = [day for day in days if day.note in there]
-    texts = job.stores.data.read_many([day.note for day in kept])
-    notes = [Output.model_validate_json(text) for text in texts]
+    with ThreadPoolExecutor(READERS) as pool:
+        notes = list(pool.map(lambda day: read_note(job.stores.data, day.note), kept))
     return {day.day: note for day, note in zip(kept, notes, strict=True)}
 
 

@@ -13,10 +13,11 @@ import polars as pl
 from ml.core.errors import BadInputError
 from ml.core.fingerprint import code_digest, fingerprint, libraries, source_digest, versions
 from ml.core.job import Job
-from ml.core.ledger import publish, read_outputs
+from ml.core.ledger import publish, read_note, read_outputs
 from ml.core.project import Project, load_code
 from ml.core.record import Output
-from ml.core.tables import from_parquet, to_parquet
+from ml.core.tables import from_parquet, to_parquet, worked_on
+from ml.core.users_code import users_code
 from ml.data.declared import as_declared
 from ml.data.leaks import check_leaks
 from ml.stages import Stage
@@ -42,7 +43,7 @@ def build_day(job: Job, project: Project, day: str, tables: dict[str, Output]) -
     """Build one day's features from its tables' files, unless they are there."""
     one = Day(day, tables, note_path(job, day, tables, recipe_of(project)))
     try:
-        return Output.model_validate_json(job.stores.data.read(one.note))
+        return read_note(job.stores.data, one.note)
     except FileNotFoundError:
         return build_days(job, project, [one])[day]
 
@@ -50,10 +51,9 @@ def build_day(job: Job, project: Project, day: str, tables: dict[str, Output]) -
 def built_as(job: Job, uri: str) -> Output | None:
     """Find what was published at an address of a day's features; None when that is gone."""
     try:
-        note = job.stores.data.read(job.stores.data.path(f"{uri.rsplit('/', 1)[0]}/{NOTE}"))
+        return read_note(job.stores.data, job.stores.data.path(f"{uri.rsplit('/', 1)[0]}/{NOTE}"))
     except FileNotFoundError:
         return None
-    return Output.model_validate_json(note)
 
 
 def build(project: Project, features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -67,11 +67,8 @@ def build(project: Project, features: Features, tables: dict[str, pl.DataFrame])
 
 
 def _run_features(features: Features, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    try:
+    with users_code("features() failed"):
         return features({name: frame.lazy() for name, frame in tables.items()}).collect()
-    except Exception as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        raise BadInputError(f"features() failed: {type(error).__name__}: {first_line}") from error
 
 
 def _check_shape(frame: pl.DataFrame, target: str) -> None:
@@ -80,6 +77,8 @@ def _check_shape(frame: pl.DataFrame, target: str) -> None:
             raise BadInputError(f"features() returns no column '{needed}'")
     if len(frame.columns) < 3:
         raise BadInputError("features() returns nothing to learn from")
+    if frame.schema[ID].is_nested() or frame.schema[ID] == pl.Object:
+        raise BadInputError(f"features() gives 'id' as {frame.schema[ID]}; use a number or String")
     if frame[ID].null_count() or frame[ID].is_duplicated().any():
         raise BadInputError("features() must give every row its own 'id'")
     if frame.schema[target] != pl.Boolean:
@@ -117,8 +116,14 @@ def _servable(frame: pl.DataFrame, target: str) -> pl.DataFrame:
             wanted[column] = pl.Int64()
         else:
             wanted[column] = pl.Float32() if dtype.is_numeric() else pl.String()
-    typed = frame.with_columns(pl.col(c).cast(dtype) for c, dtype in wanted.items())
+    typed = frame.with_columns(_as_served(frame[c], dtype) for c, dtype in wanted.items())
     return typed.with_columns(pl.col(pl.Float32).fill_nan(None))
+
+
+def _as_served(values: pl.Series, wanted: pl.DataType) -> pl.Series:
+    what = f"feature '{values.name}' is {values.dtype}, which can't be served as {wanted}"
+    with worked_on(f"{what}; cast it in features()"):
+        return values.cast(wanted)
 
 
 def recipe_of(project: Project) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +13,7 @@ from ml.core.errors import BadInputError
 from ml.core.job import Job, log
 from ml.core.project import Project, ProjectSpec, load_code, read_project
 from ml.core.store import READERS, Store, sha256
+from ml.core.users_code import users_code
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,13 +110,34 @@ def _is_there(store: Store, project: str, day: date) -> bool:
 def _land_days(store: Store, project: Project, days: list[date]) -> None:
     source = load_code(project, "source")
     for day in days:
-        tables = source.tables(day) or {}
-        if lacking := [table for table in project.spec.tables if table not in tables]:
-            what = f"no table '{lacking[0]}'" if tables else "nothing"
-            raise BadInputError(f"the source of '{project.name}' has {what} for {day}")
+        tables = _source_tables(project, source, day)
         publish_partition(store, project.name, day, tables)
         if day.day == 1 or day == days[-1]:
             log.info("landed up to %s", day)
+
+
+def _source_tables(project: Project, source: ModuleType, day: date) -> Mapping[str, "pl.DataFrame"]:
+    """Ask a project's source.py for a day; BadInputError when it has none or gives no tables."""
+    from polars import DataFrame
+
+    with users_code(f"the source of '{project.name}' fails for {day}"):
+        tables = source.tables(day)
+    if tables is not None and not isinstance(tables, Mapping):
+        raise BadInputError(
+            f"tables() of '{project.name}' must give a dict of tables for {day}, "
+            f"not {type(tables).__name__}"
+        )
+    tables = tables or {}
+    if lacking := [table for table in project.spec.tables if table not in tables]:
+        what = f"no table '{lacking[0]}'" if tables else "nothing"
+        raise BadInputError(f"the source of '{project.name}' has {what} for {day}")
+    if others := [name for name, one in tables.items() if not isinstance(one, DataFrame)]:
+        kind = type(tables[others[0]]).__name__
+        raise BadInputError(
+            f"tables() of '{project.name}' gives '{others[0]}' for {day} as {kind}; "
+            "give a polars DataFrame"
+        )
+    return tables
 
 
 def publish_partition(

@@ -68,7 +68,8 @@ def leaks(frame: pl.DataFrame, without: pl.DataFrame, target: str) -> list[str]:
         return ["the number of rows"]
     # A join may give the rows in any order.
     frame, without = frame.sort("id"), without.sort("id")
-    return [c for c in frame.columns if c != target and not _alike(frame[c], without[c])]
+    others = [c for c in frame.columns if c != target]
+    return [c for c in others if c not in without or not _alike(frame[c], without[c])]
 
 
 def _alike(values: pl.Series, others: pl.Series) -> bool:

@@ -6,6 +6,7 @@ from pandera.errors import SchemaErrors
 
 from ml.core.errors import BadInputError
 from ml.core.project import ColumnRule, Table
+from ml.core.tables import worked_on
 from ml.data.declared import TYPES, as_declared
 
 
@@ -17,7 +18,8 @@ def check(table: Table, frame: pl.DataFrame, name: str) -> None:
     # Columns that project.yaml does not name are free.
     schema = pa.DataFrameSchema(columns, unique=table.key or None)
     try:
-        schema.validate(frame, lazy=True)
+        with worked_on(f"{name}: its rules can't be checked"):
+            schema.validate(frame, lazy=True)
     except SchemaErrors as errors:
         raise BadInputError(f"{name}: {_first_failure(errors.failure_cases)}") from None
 

@@ -62,6 +62,8 @@ def _read(job: Job, days: dict[str, Output], target: str, name: str) -> pl.DataF
     ]
     if not frames:
         raise BadInputError(f"the {name} part of the window has no day with rows")
+    for day, frame in zip(days, frames, strict=True):
+        _insist_on_one_schema(day, frame.schema, frames[-1].schema)
     frame = pl.concat(frames, how="vertical").drop_nulls(target)
     if frame[target].n_unique() < 2:
         raise BadInputError(f"'{target}' has one value only in the {name} part of the window")
@@ -70,6 +72,22 @@ def _read(job: Job, days: dict[str, Output], target: str, name: str) -> pl.DataF
 
 def _day(day: str) -> pl.Expr:
     return pl.lit(date.fromisoformat(day)).alias(DAY)
+
+
+def _insist_on_one_schema(day: str, found: pl.Schema, wanted: pl.Schema) -> None:
+    """A day with other columns, or columns of other types, can't be put beneath the others."""
+    for column in [*wanted, *found]:
+        if found.get(column) != wanted.get(column):
+            raise BadInputError(
+                f"features() gives '{column}' as {found.get(column, 'nothing')} on {day} and as "
+                f"{wanted.get(column, 'nothing')} on the last day: cast it, so that every day has "
+                "the same columns"
+            )
+    if list(found) != list(wanted):
+        raise BadInputError(
+            f"features() gives its columns in another order on {day} than on the last day: "
+            "select them by name"
+        )
 
 
 def _facts(

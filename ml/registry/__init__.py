@@ -2,6 +2,7 @@
 
 __all__ = [
     "aliases",
+    "mlflow_client",
     "model_registry",
     "tracking",
 ]

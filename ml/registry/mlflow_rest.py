@@ -1,10 +1,10 @@
 """Questions to an MLflow server over its documented REST API, without MLflow's client.
 
-Loading the client takes longer than most stages work. The login and the trust are taken from the
-variables that MLflow's own client uses.
+Loading the client takes longer than most stages work. The login is the client's, and the trust is
+taken from the variables that it uses.
 """
 
-import base64
+import http.client
 import json
 import os
 import ssl
@@ -16,21 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml.core.errors import StageError
+from ml.registry.mlflow_login import bare, login_of
+from ml.registry.mlflow_trouble import TrackingError, TrackingRefusedError, trouble
 
 API = "api/2.0/mlflow"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
 TRIES = 5
 TIMEOUT = 30.0
 AWAY = frozenset({429, 500, 502, 503, 504})
-
-
-class RestError(StageError):
-    """MLflow said no, or nothing at all; `error_code` is its word for it, if it gave one."""
-
-    def __init__(self, message: str, error_code: str = "") -> None:
-        super().__init__(message)
-        self.error_code = error_code
 
 
 @dataclass(frozen=True)
@@ -56,24 +49,33 @@ class MlflowServer:
         self._answer("PUT", f"{ARTIFACTS}/{urllib.parse.quote(path)}", content)
 
     def _answer(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        """Send a request, again while the server is away; RestError when it stays so."""
+        """Send a request, again while the server is away; TrackingError when it stays so."""
         for left in reversed(range(TRIES)):
             try:
                 return self._once(method, path, body)
-            except OSError as error:
-                if isinstance(error, urllib.error.HTTPError) and error.code not in AWAY:
+            except urllib.error.HTTPError as error:
+                if error.code not in AWAY:
                     raise self._refusal(error) from error
-                if not left:
-                    reason = getattr(error, "reason", error)
-                    raise RestError(
-                        f"MLflow at {self._address} did not answer: {reason}"
-                    ) from error
-                time.sleep(0.5 * 2 ** (TRIES - left - 1))
+                self._give_up(error, left)
+            except (OSError, http.client.HTTPException) as error:
+                self._give_up(error, left)
+            time.sleep(0.5 * 2 ** (TRIES - left - 1))
         raise AssertionError("the last try returns or raises")
+
+    def _give_up(self, error: Exception, left: int) -> None:
+        reason = getattr(error, "reason", error)
+        said = f"MLflow at {self._address} did not answer: {reason}"
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            way_out = "name the certificates to trust in MLFLOW_TRACKING_SERVER_CERT_PATH"
+            raise TrackingRefusedError(f"{said}: {way_out}") from error
+        if isinstance(error, http.client.InvalidURL):
+            raise TrackingRefusedError(f"{said}: correct MLFLOW_TRACKING_URI") from error
+        if not left:
+            raise TrackingError(said) from error
 
     def _once(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         url = f"{self._address}/{path}"
-        headers = {"Content-Type": "application/json"} | self._login()
+        headers = {"Content-Type": "application/json"} | login_of(self.uri).header
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - http(s)
         with urllib.request.urlopen(request, timeout=TIMEOUT, context=_trust()) as answer:  # noqa: S310
             return self._read(answer.read())
@@ -83,41 +85,24 @@ class MlflowServer:
         try:
             return dict(json.loads(text)) if text.strip() else {}
         except ValueError as error:
-            told = f"{text[:80]!r}"
-            raise RestError(f"what is at {self._address} is no MLflow; it says {told}") from error
+            raise TrackingRefusedError(
+                f"what is at {self._address} is no MLflow; it says {text[:80]!r}: "
+                "correct MLFLOW_TRACKING_URI"
+            ) from error
 
     @property
     def _address(self) -> str:
-        """The address without its login."""
-        parts = urllib.parse.urlsplit(self.uri.rstrip("/"))
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return bare(self.uri)
 
-    def _login(self) -> dict[str, str]:
-        name = os.environ.get("MLFLOW_TRACKING_USERNAME")
-        password = os.environ.get("MLFLOW_TRACKING_PASSWORD")
-        if name and password:
-            return {"Authorization": authorization(name, password)}
-        if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-            return {"Authorization": f"Bearer {token}"}
-        parts = urllib.parse.urlsplit(self.uri)
-        if parts.username:
-            named = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
-            return {"Authorization": authorization(*named)}
-        return {}
-
-    def _refusal(self, error: urllib.error.HTTPError) -> RestError:
+    def _refusal(self, error: urllib.error.HTTPError) -> TrackingError:
         text = error.read().decode(errors="replace")
         try:
             answer = dict(json.loads(text))
         except ValueError:
             answer = {"message": text[:200]}
-        sentence = f"MLflow at {self._address}: {error.code}: {answer.get('message', '')}"
-        return RestError(sentence, str(answer.get("error_code", "")))
-
-
-def authorization(name: str, password: str) -> str:
-    """Write the header of HTTP's basic login."""
-    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+        said = f"{error.code}: {answer.get('message', '')}"
+        code = str(answer.get("error_code", ""))
+        return trouble(self._address, said, code=code, status=error.code)
 
 
 def _json(said: Mapping[str, object]) -> bytes:
@@ -126,9 +111,13 @@ def _json(said: Mapping[str, object]) -> bytes:
 
 def _trust() -> ssl.SSLContext:
     """Trust whom MLflow's own client would."""
-    context = ssl.create_default_context(
-        cafile=os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or None
-    )
+    file = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or None
+    try:
+        context = ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise TrackingRefusedError(
+            f"MLFLOW_TRACKING_SERVER_CERT_PATH is {file}, which holds no certificates: {error}"
+        ) from error
     if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() == "true":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ml.registry.mlflow_rest import MlflowServer
 
@@ -109,7 +109,7 @@ class RestModel:
 
 @dataclass(frozen=True)
 class RestRegistry:
-    """A server's registry; every method may raise RestError."""
+    """A server's registry; every method may raise TrackingError."""
 
     server: MlflowServer
 
@@ -197,9 +197,9 @@ class RestRegistry:
         self.server.put_artifact(path, json.dumps(dictionary, indent=2).encode())
 
     def _client(self) -> ModelRegistry:
-        from mlflow import MlflowClient
+        from ml.registry.mlflow_client import ToldClient
 
-        return MlflowClient(self.server.uri)
+        return cast("ModelRegistry", ToldClient(self.server.uri))
 
     def _all(self, kind: str, filter_string: str) -> Iterator[dict[str, Any]]:
         """Read every page of a search."""

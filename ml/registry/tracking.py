@@ -1,32 +1,19 @@
 """MLflow: the one place that talks to it."""
 
-import logging
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ml.core.errors import StageError
+from ml.core.errors import BadInputError
 from ml.core.job import Job
 from ml.registry.aliases import TAG, Alias
+from ml.registry.mlflow_client import SQLITE, database_of, open_client, speaking_to
 from ml.registry.mlflow_rest import MlflowServer
 from ml.registry.model_registry import ModelRegistry, RegisteredVersion, RestRegistry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-# An MLflow that is away should fail the stage in about a minute; the scheduler tries again.
-PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
 
 
 @dataclass(frozen=True)
@@ -45,31 +32,17 @@ class Champion:
 
 @contextmanager
 def connected(job: Job) -> Iterator["MlflowClient"]:
-    """Give a client of the MLflow that the settings name; StageError when it does not answer."""
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
-    from mlflow.exceptions import MlflowException
+    """Give a client of the MLflow that the settings name.
 
-    # The database's migrations and MLflow's hints are no news for whoever reads a stage's log.
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    uri = job.settings.tracking_uri
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
-    set_tracking_uri(uri)
-    set_registry_uri(uri)
-    try:
-        yield MlflowClient()
-    except MlflowException as error:
-        first_line = str(error).strip().splitlines()[0]
-        sentence = without_password(f"MLflow at {uri}: {first_line}")
-        raise StageError(sentence[:400]) from error
+    Raises TrackingError when it does not answer, TrackingRefusedError when a person must act.
+    """
+    with speaking_to(job.settings.tracking_uri):
+        yield open_client(job.settings.tracking_uri)
 
 
 @contextmanager
 def registry(job: Job) -> Iterator[ModelRegistry]:
-    """Give the registry of the MLflow that the settings name; StageError when it does not answer.
+    """Give the registry of the MLflow that the settings name; errors are as `connected` has them.
 
     A server is asked over REST, as loading MLflow's client takes longer than the asking.
     """
@@ -105,11 +78,6 @@ def error_code(error: Exception) -> str:
     return str(getattr(error, "error_code", ""))
 
 
-def without_password(text: str) -> str:
-    """Cut `user:password@` out of every address in a text."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
-
-
 def experiment_id(client: "MlflowClient", job: Job, name: str | None = None) -> str:
     """Find an experiment, by default the project's own, creating it the first time."""
     from mlflow.exceptions import MlflowException
@@ -123,17 +91,18 @@ def experiment_id(client: "MlflowClient", job: Job, name: str | None = None) -> 
             # Another worker created it in between; any other trouble shows again just below.
             found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage == "deleted":
-        raise StageError(f"the MLflow experiment '{name}' is deleted: restore it in the MLflow UI")
+        raise BadInputError(
+            f"the MLflow experiment '{name}' is deleted: restore it in the MLflow UI"
+        )
     return str(found.experiment_id)
 
 
 def _artifacts_beside(job: Job, experiment: str) -> str | None:
     """Keep a local database's artifacts beside it; a server knows its own place."""
     uri = job.settings.tracking_uri
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith(SQLITE):
         return None
-    database = Path(uri.removeprefix("sqlite:///")).absolute()
-    return (database.parent / "mlflow" / experiment).as_uri()
+    return (database_of(uri).parent / "mlflow" / experiment).as_uri()
 
 
 def champion(job: Job) -> Champion | None:

@@ -5,7 +5,7 @@ What comes of it is the contract that `smoke` holds the deployed model to.
 
 from __future__ import annotations
 
-from ml.core.errors import BadInputError
+from ml.core.errors import BadInputError, failure
 from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
@@ -42,7 +42,8 @@ def _work(job: Job, registered: Record, folder: str) -> Outcome:
         check(manifest, len(content), before(job, registered, Stage.TRAIN))
         scores = load(manifest, content)(manifest.sample)
     except ArtifactError as error:
-        raise BadInputError(f"version {version} cannot be deployed: {error}") from error
+        sentence = f"version {version} cannot be deployed: {error}"
+        raise failure(sentence, passing=error.passing) from error
     difference = largest_difference(scores, manifest.expected)
     log.info("%d sample rows score as promised, off by %.1e", len(scores), difference)
     text = Contract.of(manifest, version).model_dump_json(indent=1).encode()

@@ -313,9 +313,8 @@ class RollOut:
         self.note_failure(release.project, release.version, error, reason)
         sentence = f"{what}: {reason}; {left}"
         # A refusal is final; what is still to be taken back needs another try.
-        if undone and isinstance(error, RolloutRefusedError):
-            return RolloutRefusedError(sentence)
-        return StageError(sentence)
+        final = (kind for kind in (RolloutRefusedError, BadInputError) if isinstance(error, kind))
+        return next(final, StageError)(sentence) if undone else StageError(sentence)
 
     def _undo(self, project: str, plan: Plan) -> tuple[bool, str]:
         """Return whether users have what they had before, and a clause about what that is."""

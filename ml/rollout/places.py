@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ml.core.errors import BadInputError
+from typing import cast
+
+from ml.core.errors import BadInputError, failure
 from ml.core.job import Job
 from ml.registry.aliases import Aliases, MlflowAliases
-from ml.registry.model_registry import RestRegistry
+from ml.registry.mlflow_client import ToldClient
+from ml.registry.model_registry import ModelRegistry, RestRegistry
 from ml.registry.tracking import server_of
 from ml.rollout.target import Release, ServingTarget
 
@@ -17,7 +20,8 @@ def read_release(project: str, version: str, uri: str, sha256: str) -> Release:
     try:
         manifest, _ = fetch(uri, sha256)
     except ArtifactError as error:
-        raise BadInputError(str(error)) from error
+        sentence = f"version {version} of {project} can't be rolled out: {error}"
+        raise failure(sentence, passing=error.passing) from error
     return Release(project, version, uri, sha256, manifest.sample, manifest.expected)
 
 
@@ -38,6 +42,4 @@ def open_aliases(job: Job) -> Aliases:
     """Return the aliases of the registry that the settings name."""
     if server := server_of(job):
         return MlflowAliases(RestRegistry(server))
-    from mlflow import MlflowClient
-
-    return MlflowAliases(MlflowClient(job.settings.tracking_uri))
+    return MlflowAliases(cast("ModelRegistry", ToldClient(job.settings.tracking_uri)))

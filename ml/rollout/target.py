@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from ml.core.errors import StageError
+from ml.core.errors import BadInputError, StageError
 from ml.serving.manifest import Row
 
 
@@ -26,6 +26,10 @@ class Side(StrEnum):
 
 class TargetError(StageError):
     """The place could not do what it was asked; one sentence, worth another try."""
+
+
+class TargetRefusedError(TargetError, BadInputError):
+    """The place said no, and will say so again until a person mends something."""
 
 
 class BusyError(TargetError):

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from ml.core.errors import BadInputError
+from ml.core.errors import BadInputError, failure
 from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, once, publish, read_outputs, read_record
@@ -85,7 +85,8 @@ class PinnedModel:
             manifest, content = fetch(self.artifact, self.sha256)
             return manifest, load(manifest, content)
         except ArtifactError as error:
-            raise BadInputError(f"version {self.version} can't be scored with: {error}") from error
+            sentence = f"version {self.version} can't be scored with: {error}"
+            raise failure(sentence, passing=error.passing) from error
 
 
 @dataclass

@@ -6,7 +6,12 @@ import hashlib
 from datetime import timedelta
 from pathlib import Path
 
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import ObjectStore, from_url
 from pydantic import ValidationError
 
@@ -18,7 +23,14 @@ _RETRY_FOR = timedelta(seconds=30)
 
 
 class ArtifactError(Exception):
-    """The artifact can't be served; one sentence that names it and the reason."""
+    """The artifact can't be served; one sentence that names it and the reason.
+
+    `passing` says whether that may be over soon, as its store did not answer.
+    """
+
+    def __init__(self, sentence: str, *, passing: bool = False) -> None:
+        super().__init__(sentence)
+        self.passing = passing
 
 
 def fetch(uri: str, sha256: str) -> tuple[ArtifactManifest, bytes]:
@@ -42,7 +54,7 @@ def _open(uri: str) -> ObjectStore:
     url = uri if "://" in uri else Path(uri).resolve().as_uri()
     try:
         return from_url(url, retry_config={"max_retries": 20, "retry_timeout": _RETRY_FOR})
-    except (BaseError, ValueError) as error:
+    except (BaseError, OSError, ValueError) as error:
         raise ArtifactError(f"{uri} can't be opened: {_first_line(error)}") from error
 
 
@@ -51,8 +63,16 @@ def _get(store: ObjectStore, uri: str, name: str) -> bytes:
         return bytes(store.get(name).bytes())
     except (NotFoundError, FileNotFoundError) as error:
         raise ArtifactError(f"{uri}/{name} does not exist") from error
-    except (BaseError, OSError) as error:
-        raise ArtifactError(f"{uri}/{name} can't be read: {_first_line(error)}") from error
+    except (BaseError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{uri}/{name} can't be read: {_first_line(error)}", passing=_passes(uri, error)
+        ) from error
+
+
+def _passes(uri: str, error: Exception) -> bool:
+    """A bucket that did not answer may do so later; one that refused, and a folder, will not."""
+    refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
+    return uri.startswith("s3://") and not refused and "status code: 4" not in str(error)
 
 
 def _read_manifest(store: ObjectStore, uri: str) -> ArtifactManifest:

@@ -39,7 +39,7 @@ class ArtifactManifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    project: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    project: str = Field(pattern="^[a-z][a-z0-9_-]*$")
     format: ModelFormat
     file: str = Field(min_length=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")

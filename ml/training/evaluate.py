@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ml.core.errors import BadInputError
+from ml.core.errors import failure
 from ml.core.fingerprint import code_digest, fingerprint, versions
 from ml.core.job import Job, log
 from ml.core.ledger import Outcome, before, once, publish, upstream
@@ -115,7 +115,8 @@ def _load(uri: str, digest: str) -> tuple[ArtifactManifest, Predictor]:
         manifest, content = fetch(uri, digest)
         return manifest, load(manifest, content)
     except ArtifactError as error:
-        raise BadInputError(f"{error}: remove what is damaged and run train again") from error
+        sentence = f"{error}: remove what is damaged and run train again"
+        raise failure(sentence, passing=error.passing) from error
 
 
 def measure(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError, StageError, failure
 from ml.core.job import Job
 from ml.core.ledger import before, read_outputs
 from ml.core.project import Project
@@ -52,9 +52,7 @@ def meet(
         manifest, content = fetch(current.artifact, current.sha256)
         predictor = load(manifest, content)
     except ArtifactError as error:
-        raise StageError(f"the champion (version {current.version}) is unreadable: {error}") from (
-            error
-        )
+        raise _unreadable(current, error) from error
     try:
         seen = _as_it_sees(job, today, current, trained, holdout)
         rows, theirs = _shared(holdout, seen)
@@ -62,6 +60,17 @@ def meet(
     except BadInputError as error:
         return Rival(current, manifest.trained, holdout, trouble=str(error))
     return Rival(current, manifest.trained, rows, scores)
+
+
+def _unreadable(current: Champion, error: ArtifactError) -> StageError:
+    sentence = f"the champion (version {current.version}) is unreadable: {error}"
+    if error.passing:
+        return failure(sentence, passing=True)
+    way_out = (
+        "put its files back, or take its name away (in MLflow: remove the alias champion), and "
+        "the candidate is judged without it"
+    )
+    return failure(f"{sentence}; {way_out}", passing=False)
 
 
 def _as_it_sees(
@@ -111,5 +120,7 @@ def _scores(
     answers = answers_of(predictor, rows, manifest.columns)
     if len(answers.refusals) > (1 - LEAST_SHARED) * rows.height:
         first = answers.refusals[0]
-        raise BadInputError(f"it scores {len(answers.refusals)} of {rows.height} rows not: {first}")
+        raise BadInputError(
+            f"it gives no score to {len(answers.refusals)} of {rows.height} rows: {first}"
+        )
     return np.asarray(answers.guessed)

@@ -15,6 +15,7 @@ from ml.core.job import Job, log
 from ml.core.ledger import Outcome, once, upstream
 from ml.core.project import Project, load_code, read_project
 from ml.core.record import Output, Record, Result
+from ml.core.users_code import users_code
 from ml.data.frames import answers_of, columns_of, for_estimator
 from ml.data.parts import HOLDOUT, TRAIN, read_part
 from ml.data.recipe import keep_recipe
@@ -84,11 +85,14 @@ def train(job: Job, project: Project, data: Record, key: str) -> Outcome:
     candidate = fit(project, module, frames[TRAIN], _origin(job, data, key), [frames[HOLDOUT]])
     seconds = time.monotonic() - started
     log.info("fitted %d rows in %.1f s", frames[TRAIN].height, seconds)
-    exported = export(candidate, frames[HOLDOUT], job.settings.serving_packages.split())
+    # Each of these has the estimator predict, which is code of the user or of a library of theirs.
+    with users_code(f"model() of '{project.name}' does not predict, or can't be kept"):
+        exported = export(candidate, frames[HOLDOUT], job.settings.serving_packages.split())
+        artifact = publish_artifact(job.stores.models, candidate, exported, frames[HOLDOUT])
+        measured = score(candidate, exported, frames[HOLDOUT])
     log.info("served as %s: %s", exported.format, exported.reason)
-    artifact = publish_artifact(job.stores.models, candidate, exported, frames[HOLDOUT])
     metrics = {
-        "auc": score(candidate, exported, frames[HOLDOUT]),
+        "auc": measured,
         "fit_seconds": seconds,
         "train_rows": frames[TRAIN].height,
         "holdout_rows": frames[HOLDOUT].height,
@@ -126,16 +130,8 @@ def fit(
         raise BadInputError(f"{project.files.model} has no function 'model'")
     columns = columns_of([frame, *others], target, _optional(project, frame))
     table = for_estimator(frame, columns)
-    try:
+    with users_code(f"model() of '{project.name}' does not fit"):
         estimator = make().fit(table, frame[target].to_numpy())
-    except MemoryError:
-        raise
-    # A user's estimator may raise anything.
-    except Exception as error:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise BadInputError(
-            f"model() of '{project.name}' does not fit: {type(error).__name__}: {first_line}"
-        ) from error
     if not hasattr(estimator, "predict_proba"):
         raise BadInputError(f"model() of '{project.name}' is no classifier with predict_proba")
     return Candidate(project.name, module, target, columns, estimator, trained)
@@ -175,7 +171,9 @@ def _log(job: Job, client: "MlflowClient", lesson: "Lesson", key: str) -> dict[s
     tags = run_tags(job) | {"slipway.fingerprint": key, "slipway.split": str(job.upstream)}
     where = experiment_id(client, job)
     with mlflow.start_run(experiment_id=where, run_name=str(job.as_of), tags=tags) as active:
-        mlflow.log_params(_params(lesson.candidate.estimator))
+        with users_code(f"model() of '{job.project}' does not tell its parameters"):
+            params = _params(lesson.candidate.estimator)
+        mlflow.log_params(params)
         mlflow.log_metrics(lesson.metrics)
         model_id, schema = _log_model(lesson)
         inputs = [

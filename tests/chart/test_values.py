@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from charts import generate
-from tests.chart.rendering import CHART, REPO, SCENARIOS, RefusedError, render, render_values
+from ml.core.project import NAME
+from tests.chart.rendering import CHART, REPO, SCENARIOS, RefusedError, one, render, render_values
 
 ORDER = [
     *("enabled", "image", "replicas", "resources", "env", "pod", "podAnnotations"),
@@ -124,7 +125,7 @@ def refusal(values: dict[str, Any], tmp_path: Path) -> str:
         ({"mlflow": {"resources": {"requests": {"cpus": "1"}, "limits": {}}}}, "cpus"),
         ({"postgres": {"persistence": {"size": "lots"}}}, "size"),
         ({"objectStore": {"external": {"endpoint": "s3.example.org"}}}, "endpoint"),
-        ({"stages": {"projects": {"My Project": {}}}}, "projects"),
+        ({"stages": {"projects": {"mine": {"model.py": ""}}}}, "project.yaml"),
         ({"stages": {"projects": {"mine": {"model.txt": ""}}}}, "model.txt"),
         ({"serving": {"pod": {"hostNetwork": True}}}, "hostNetwork"),
         ({"airflow": {"notifications": {"events": ["fire"]}}}, "events"),
@@ -137,6 +138,32 @@ def test_a_wrong_value_is_refused_by_name(
     values: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
     assert named in refusal(values, tmp_path)
+
+
+FILES = {"model.py": "", "project.yaml": ""}
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "churn", "churn-model", "churn_model", "a1", "Churn", "churn-", "-a", "a" * 41]
+)
+def test_a_projects_name_keeps_the_rule_that_the_stages_have(name: str, tmp_path: Path) -> None:
+    values = {"stages": {"projects": {name: FILES}}}
+    if NAME.fullmatch(name):
+        found = render_values(values, tmp_path)
+        assert f"{name}.model.py" in one(found, "ConfigMap", "slipway-projects")["data"]
+    else:
+        assert f"stages.projects.{name} can't be a project's name: it begins" in refusal(
+            values, tmp_path
+        )
+
+
+@pytest.mark.parametrize("twins", [("a_b", "a-b"), ("churn", "churn-monitoring")])
+def test_projects_that_would_share_a_name_outside_are_told(
+    twins: tuple[str, str], tmp_path: Path
+) -> None:
+    sentence = refusal({"stages": {"projects": dict.fromkeys(twins, FILES)}}, tmp_path)
+    assert "rename one of them" in sentence
+    assert all(name in sentence for name in twins)
 
 
 EXTERNAL = {"enabled": False, "external": {"host": "db"}}

@@ -20,7 +20,7 @@ from ml.core.tables import from_parquet, to_parquet
 from ml.core.threads import threads
 from ml.data.frames import as_rows, as_written, columns_of, for_estimator
 from ml.data.leaks import leaks
-from ml.registry.tracking import without_password
+from ml.registry.mlflow_login import without_password
 from ml.stages import Stage
 
 
@@ -140,9 +140,11 @@ def test_projects_are_found_as_folders_and_as_flat_files(tmp_path: Path) -> None
         read_project("broken", str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["../flights", "Churn", "churn-model", "9lives", "", "a" * 41])
+@pytest.mark.parametrize(
+    "name", ["../flights", "Churn", "churn-", "churn_", "-churn", "9lives", "", "a" * 41]
+)
 def test_a_name_that_breaks_the_rule_is_told_the_rule(name: str) -> None:
-    with pytest.raises(BadInputError, match=r"begins with a small letter .* at most 40"):
+    with pytest.raises(BadInputError, match=r"begins with a small letter.* at most 40"):
         read_project(name)
 
 

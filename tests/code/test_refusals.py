@@ -15,17 +15,17 @@ import pytest
 
 from ml.core.errors import BadInputError
 from ml.core.project import read_project
+from ml.data import parts
 from ml.data.daily_features import build
 from ml.data.frames import columns_of
-from ml.registry.tracking import Champion
 from ml.scoring.score import MOST_REASONS, OTHER, PinnedModel, Tally, score, servable
 from ml.serving.app import ServedModel
 from ml.serving.inputs import INFINITE
 from ml.serving.manifest import Column, Row
 from ml.serving.refusals import NO_NUMBER, Answers, Halving, Refusal, ask
 from ml.serving.rows import row_schema
-from ml.training.evaluate import _rival, measure
-from ml.training.export import export
+from ml.training.evaluate import measure
+from ml.training.rival import _scores
 from ml.training.train import _signature
 from tests.code.trained import AS_IT_COMES, KNOWS_ALL, TARGETS, Shop, post, rows, sample
 
@@ -233,7 +233,7 @@ def test_a_new_word_costs_its_own_rows(shop: Shop, text: str) -> None:
 
 def test_a_model_that_refuses_some_of_the_holdout_is_measured_on_all_of_it(shop: Shop) -> None:
     new = pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("new")).otherwise("depot")
-    holdout = rows(200, seed=4).with_columns(depot=new)
+    holdout = rows(200, seed=4).with_columns(pl.lit(DAY).alias(parts.DAY), depot=new)
     candidate = shop.fit(AS_IT_COMES)
     model = shop.served(candidate, holdout)
     spec = read_project("parcels", str(shop.folder)).spec
@@ -249,19 +249,13 @@ def test_a_model_that_scores_nothing_is_no_version(shop: Shop) -> None:
         shop.served(shop.fit(AS_IT_COMES), holdout)
 
 
-def test_a_champion_that_takes_other_types_is_no_rival_that_guesses(shop: Shop) -> None:
-    """Whole numbers have become text: it would score nothing, and lose to anyone."""
-    candidate = shop.fit(KNOWS_ALL)
-    exported = export(candidate, rows())
-    shop.publish(candidate, exported, rows())
-    place = str(shop.folder / "models/parcels" / exported.digest)
-    champion = Champion("7", exported.digest, place, fingerprint="other", rival="")
-    text = rows().with_columns(pl.col("stops").cast(pl.String))
-    with pytest.raises(BadInputError, match=r"version 7\) scores no row .* stops is not a whole"):
-        _rival(champion, "mine", text)
-    rival = _rival(champion, "mine", rows())
-    assert rival is not None
-    assert rival.scores is not None
+def test_a_champion_that_scores_few_rows_is_no_rival_that_guesses(shop: Shop) -> None:
+    """It would get the mean of its scores for the others, and lose to anyone."""
+    model = shop.served(shop.fit(AS_IT_COMES), rows())
+    assert len(_scores(model.manifest, model.predictor, rows())) == rows().height
+    new = pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("new")).otherwise("depot")
+    with pytest.raises(BadInputError, match=r"it gives no score to .* rows: "):
+        _scores(model.manifest, model.predictor, rows(200, seed=4).with_columns(depot=new))
 
 
 # What may be missing.

@@ -21,7 +21,9 @@ from uuid import uuid4
 import pytest
 from mlflow import MlflowClient
 
-from ml.registry.mlflow_rest import MlflowServer, RestError
+from ml.registry.mlflow_client import open_client
+from ml.registry.mlflow_rest import MlflowServer
+from ml.registry.mlflow_trouble import TrackingError
 from ml.registry.model_registry import RestRegistry
 from tests.code.workshop import AS_OF, PROJECT, Workshop, statuses
 from tests.mlflow_server import STAGES, mlflow_server
@@ -90,7 +92,7 @@ def test_asked_over_rest_the_registry_does_what_mlflows_client_does(
     """Everything that the stages ask, looked at afterwards with MLflow's own client."""
     model = f"rest-{uuid4()}"
     asked.create_registered_model(model)
-    with pytest.raises(RestError) as twice:
+    with pytest.raises(TrackingError) as twice:
         asked.create_registered_model(model)
     assert twice.value.error_code == "RESOURCE_ALREADY_EXISTS"
     made = asked.create_model_version(
@@ -148,7 +150,7 @@ def test_a_wrong_password_is_told_apart_and_not_written_down(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
     wrong = server.replace("://", "://stages:not-this-one@")
-    with pytest.raises(RestError, match="401") as refused:
+    with pytest.raises(TrackingError, match="401") as refused:
         RestRegistry(MlflowServer(wrong)).search_registered_models("name = 'x'")
     assert "not-this-one" not in str(refused.value)
 
@@ -162,8 +164,43 @@ def test_a_token_is_sent_where_there_is_no_password(monkeypatch: pytest.MonkeyPa
     assert [one["Authorization"] for one in requests] == ["Bearer a-token"]
 
 
+@pytest.mark.parametrize("way", [*LOGINS, "file"])
+def test_mlflows_client_logs_in_as_rest_does(
+    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    variables, login = LOGINS.get(way, ({}, ""))
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # so that it is known to be put back
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if way == "file":
+        (tmp_path / ".mlflow").mkdir()
+        lines = [f"{name.lower()} = {value}" for name, value in LOGIN.items()]
+        (tmp_path / ".mlflow/credentials").write_text("\n".join(["[mlflow]", *lines]))
+    uri = server.replace("://", f"://{login}")
+    found = MlflowServer(uri).get("registered-models/search")
+    assert open_client(uri).search_registered_models() is not None
+    assert isinstance(found, dict)
+    run = open_client(uri).create_run(open_client(uri).create_experiment(str(uuid4())))
+    open_client(uri).log_text(run.info.run_id, "kept", "said.txt")
+
+
+def test_mlflows_client_sends_a_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LOGIN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a-token")
+    with heard(b"{}") as (uri, requests):
+        open_client(uri.replace("://", "://me:other@")).get_experiment("1")
+    assert [one["Authorization"] for one in requests] == ["Bearer a-token"]
+
+
 def test_what_is_no_mlflow_is_named() -> None:
-    with heard(b"<html>Log in, please") as (uri, _), pytest.raises(RestError, match="no MLflow"):
+    with (
+        heard(b"<html>Log in, please") as (uri, _),
+        pytest.raises(TrackingError, match="no MLflow"),
+    ):
         MlflowServer(uri).get("registered-models/search")
 
 

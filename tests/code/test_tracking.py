@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -51,3 +54,39 @@ def test_two_who_write_the_same_at_once_both_succeed(client: MlflowClient, kind:
 def test_what_is_wrong_stays_wrong(client: MlflowClient) -> None:
     with pytest.raises(MlflowException, match="not found"):
         upsert(lambda: client.set_model_version_tag("parcels", "2", "name", "value"))
+
+
+FIRST = """
+import sys
+from datetime import date
+from ml.core.job import Job
+from ml.core.settings import Settings
+from ml.registry.tracking import connected, experiment_id
+
+sys.stdin.readline()
+with connected(Job.of("parcels", date(2024, 3, 8), Settings.read())) as client:
+    print(experiment_id(client, Job.of("parcels", date(2024, 3, 8), Settings.read())))
+"""
+
+
+def test_two_processes_that_first_use_an_empty_database_both_succeed(tmp_path: Path) -> None:
+    """They start together once both have loaded all; MLflow fills the database for seconds."""
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new/mlflow.db"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", FIRST],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for one in started:
+        assert one.stdin
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    said = [one.communicate(timeout=240) for one in started]
+    assert [one.returncode for one in started] == [0, 0], said
+    assert said[0][0] == said[1][0]

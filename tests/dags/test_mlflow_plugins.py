@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from adapter.gate.approval import Approval
+from airflow.sdk import Connection
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -34,7 +35,12 @@ from mlflow_operator import (
 )
 from slipway_mlflow.api import find_alias, find_version, list_versions
 from slipway_mlflow.conditions import stored
-from slipway_mlflow.hook import MlflowHook, MlflowRefusedError, MlflowUnreachableError
+from slipway_mlflow.hook import (
+    MlflowHook,
+    MlflowRefusedError,
+    MlflowUnreachableError,
+    Server,
+)
 
 from tests.dags.mlflow_bench import MlflowBench, bench, server
 from tests.mlflow_server import connect, free_port
@@ -113,6 +119,27 @@ def test_host_that_is_none_is_told(host: str, said: str, monkeypatch: pytest.Mon
     good, sentence = MlflowHook().test_connection()
     assert not good
     assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("fields", "auth", "header"),
+    [
+        ({"login": "me", "password": "a b"}, ("me", "a b"), None),
+        ({"password": "a-token"}, None, "Bearer a-token"),
+        ({"host": "https://me:a%20b@mlflow.example.org/path"}, ("me", "a b"), None),
+        ({}, None, None),
+    ],
+    ids=["user and password", "token", "in the address", "none"],
+)
+def test_every_way_to_log_in_is_known(
+    fields: dict[str, str], auth: tuple[str, str] | None, header: str | None
+) -> None:
+    where = {"host": "https://mlflow.example.org/path"}
+    named: dict[str, Any] = where | fields
+    server = Server.of(Connection(conn_id="mlflow", conn_type="mlflow", **named))
+    assert server.url == "https://mlflow.example.org/path"
+    assert server.options.get("auth") == auth
+    assert server.options.get("headers", {}).get("Authorization") == header
 
 
 def test_dead_server_is_one_sentence_and_worth_another_try(

@@ -8,6 +8,7 @@ values.schema.json has caught unknown keys and wrong types before this runs.
 {{- include "slipway.validateObjectStore" . -}}
 {{- include "slipway.validateAirflow" . -}}
 {{- include "slipway.validateServices" . -}}
+{{- include "slipway.validateProjects" . -}}
 {{- end -}}
 
 {{/*
@@ -117,6 +118,28 @@ can't go.
 {{- range $name, $service := $services -}}
 {{- if and (ne $service.type "ClusterIP") (not $service.allowFrom) -}}
 {{- fail (printf "%s.service.type is %s but %s.service.allowFrom is empty, so the NetworkPolicies would refuse everyone from outside: list who may connect." $name $service.type $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The rule is that of ml/core/project.py, which has the same names to give: of Services and of MLflow's experiments.
+*/}}
+{{- define "slipway.validateProjects" -}}
+{{- $services := dict -}}
+{{- range $name, $_ := .Values.stages.projects -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9_-]{0,38}[a-z0-9])?$" $name) -}}
+{{- fail (printf "stages.projects.%s can't be a project's name: it begins with a small letter, goes on with small letters, digits, '-' and '_', does not end with those two, and has at most 40 signs in all." $name) -}}
+{{- end -}}
+{{- $service := replace "_" "-" $name -}}
+{{- with get $services $service -}}
+{{- fail (printf "stages.projects has %s and %s, which would both be served as %s: rename one of them." . $name $service) -}}
+{{- end -}}
+{{- $_ := set $services $service $name -}}
+{{- with trimSuffix "-monitoring" $name -}}
+{{- if and (ne . $name) (hasKey $.Values.stages.projects .) -}}
+{{- fail (printf "stages.projects has %s and %s, whose MLflow experiment would be that of the monitoring of %s: rename one of them." . $name .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -5,7 +5,8 @@ The connection type is `mlflow`:
     AIRFLOW_CONN_MLFLOW='{"conn_type": "mlflow", "host": "mlflow", "port": 5000,
                           "login": "me", "password": "...", "extra": {"https": false}}'
 
-`host` may also be a whole address, `https://mlflow.example.org/path`. Extras, all optional:
+`host` may also be a whole address, `https://mlflow.example.org/path`, and hold the login,
+`https://me:secret@mlflow.example.org`. A password without a login is a token. Extras, all optional:
 
 - `https`: whether to speak TLS when `host` does not say (false),
 - `ca_bundle`: a file with the certificates to trust, instead of the machine's,
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import unquote
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -64,11 +66,16 @@ class Server:
     def of(cls, connection: Connection) -> Server:
         """Read a connection; AirflowFailException when it names no host."""
         extra = connection.extra_dejson
+        address = _address(connection, https=extra.get("https") in (True, "true", "True"))
+        scheme, _, rest = address.partition("://")
+        user, _, bare = rest.rpartition("@")
+        login, _, password = (unquote(part) for part in user.partition(":"))
+        given = bool(connection.login or connection.password)
         return cls(
             conn_id=connection.conn_id,
-            url=_address(connection, https=extra.get("https") in (True, "true", "True")),
-            login=connection.login or "",
-            password=connection.password or "",
+            url=f"{scheme}://{bare}",
+            login=(connection.login or "") if given else login,
+            password=(connection.password or "") if given else password,
             verify=extra.get("ca_bundle") or True,
             timeout=float(extra.get("timeout") or TIMEOUT),
         )
@@ -77,7 +84,11 @@ class Server:
     def options(self) -> dict[str, Any]:
         """Return what either kind of client is made with."""
         options = {"verify": _trusted(self.verify), "timeout": self.timeout}
-        login = {"auth": (self.login, self.password)} if self.login else {}
+        login: dict[str, Any] = {}
+        if self.login:
+            login = {"auth": (self.login, self.password)}
+        elif self.password:
+            login = {"headers": {"Authorization": f"Bearer {self.password}"}}
         return {"base_url": f"{self.url}/api/2.0/mlflow/", **options, **login}
 
 
@@ -185,7 +196,9 @@ def _address(connection: Connection, *, https: bool) -> str:
     host = (connection.host or "").rstrip("/")
     if not host:
         raise AirflowFailException(f"the connection `{connection.conn_id}` names no host of MLflow")
-    if any(sign.isspace() or sign in "@?#" for sign in host):
+    user = host.rpartition("@")[0].rpartition("/")[2]
+    half = "@" in host and not all(user.partition(":"))
+    if half or any(sign.isspace() or sign in "?#" for sign in host):
         raise AirflowFailException(
             f"the host of the connection `{connection.conn_id}` is no address: "
             "write `mlflow`, or a whole address such as `https://mlflow.example.org`"
@@ -194,7 +207,7 @@ def _address(connection: Connection, *, https: bool) -> str:
     if not found:
         scheme, rest = "https" if https else "http", host
     name, slash, path = rest.partition("/")
-    if connection.port and ":" not in name:
+    if connection.port and ":" not in name.rpartition("@")[2]:
         name = f"{name}:{connection.port}"
     return f"{scheme}://{name}{slash}{path}"
 

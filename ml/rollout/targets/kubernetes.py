@@ -29,6 +29,7 @@ from ml.rollout.target import (
     Release,
     Side,
     TargetError,
+    TargetRefusedError,
     UnansweredError,
     View,
 )
@@ -49,13 +50,25 @@ _PREDICT = urllib3.Timeout(connect=5, read=20)
 _RETRY = urllib3.Retry(total=None, connect=6, read=0, redirect=0, status=0, backoff_factor=0.2)
 
 
+# What a person does about it; another try gets the same answer until then.
+_WAYS_OUT = {
+    401: "check the service account or the kubeconfig",
+    403: "give the account the right to, or the namespace more room: install the chart again",
+    404: "install the chart again",
+    422: "correct the serving template of the chart",
+}
+
+
 @contextmanager
 def _doing(what: str) -> Iterator[None]:
     """Turn the cluster's errors into one sentence."""
     try:
         yield
     except ApiException as error:
-        raise TargetError(f"Kubernetes refused to {what}: {_reason(error)}") from error
+        sentence = f"Kubernetes refused to {what}: {_reason(error)}"
+        if way_out := _WAYS_OUT.get(error.status):
+            raise TargetRefusedError(f"{sentence}: {way_out}") from error
+        raise TargetError(sentence) from error
     except urllib3.exceptions.HTTPError as error:
         raise TargetError(f"Kubernetes could not be reached to {what}: {error}") from error
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from ml.core.errors import BadInputError
 from ml.rollout.target import (
     Answer,
     BusyError,
@@ -25,6 +27,8 @@ from ml.rollout.target import (
 from ml.serving.artifact import ArtifactError, fetch
 from ml.serving.manifest import Row
 from ml.serving.predictors import load
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,7 @@ class LocalTarget:
 
     def view(self, project: str) -> View:
         """What the files say; a side whose model no longer loads is not ready."""
-        try:
-            live = Side((self.folder / project / "live").read_text())
-        except FileNotFoundError:
-            live = None
+        live = self._read(project, "live", Side)
         return View(live, {side: self._deployed(project, side) for side in Side})
 
     def deploy(self, release: Release, side: Side) -> None:
@@ -124,10 +125,19 @@ class LocalTarget:
         unfinished.replace(place / name)
 
     def _pin(self, project: str, side: Side) -> _Pin | None:
+        return self._read(project, f"{side}.json", lambda text: _Pin(**json.loads(text)))
+
+    def _read(self, project: str, name: str, parse: Callable[[str], T]) -> T | None:
+        """Read a file of the place, None when there is none; BadInputError when it is damaged."""
+        file = self.folder / project / name
         try:
-            return _Pin(**json.loads((self.folder / project / f"{side}.json").read_text()))
+            return parse(file.read_text())
         except FileNotFoundError:
             return None
+        except (ValueError, TypeError) as error:
+            raise BadInputError(
+                f"{file} is damaged: remove it, and roll the version out again"
+            ) from error
 
     def _deployed(self, project: str, side: Side) -> Deployed:
         pin = self._pin(project, side)
