@@ -25,7 +25,12 @@ from ml.data.parts import DAY
 from ml.training.clusters import clusters_of
 from ml.training.intervals import auc_interval, gain_interval
 
-CLUSTERS = {"the hour": [], "the day": ["day"], "hour and depot": ["hour", "depot"], "row": ["id"]}
+CLUSTERS: dict[str, list[str]] = {
+    "the hour": [],
+    "the day": ["day"],
+    "hour and depot": ["hour", "depot"],
+    "row": ["id"],
+}
 ROWS = 1_000_000
 MIB = 1024
 
@@ -53,7 +58,7 @@ def made_up(rows: int) -> pl.DataFrame:
             "one": dice.random(rows) + 0.2 * labels,
             "other": dice.random(rows) + 0.2 * labels,
         }
-    ).with_columns((first + pl.duration(minutes=minutes)).alias(TIME)).with_columns(
+    ).with_columns((first + pl.duration(minutes=pl.lit(minutes))).alias(TIME)).with_columns(
         pl.col(TIME).dt.date().alias(DAY)
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from ml.core.project import Files, Project, ProjectSpec
 from ml.data.daily_features import TIME, build
 from ml.data.frames import BATCH_ROWS, columns_of, predict
 from ml.data.parts import DAY
-from ml.serving.manifest import ArtifactManifest, Trained
+from ml.serving.manifest import ArtifactManifest, Row, Trained
 from ml.serving.predictors import Predictor
 from ml.training.evaluate import measure
 from ml.training.gate import decide
@@ -53,8 +53,8 @@ def holdout() -> pl.DataFrame:
 def reads(column: str) -> Predictor:
     """A model that looks at one column."""
 
-    def answer(rows: Sequence[dict[str, Any]]) -> list[float]:
-        return [1 / (1 + np.exp(-float(row[column]))) for row in rows]
+    def answer(rows: Sequence[Row]) -> list[float]:
+        return [1 / (1 + np.exp(-float(str(row[column])))) for row in rows]
 
     return answer
 
@@ -116,10 +116,10 @@ def test_a_holdout_of_one_day_without_times_is_refused_with_what_to_do() -> None
 def test_rows_are_unpacked_some_at_a_time() -> None:
     most = 0
 
-    def watched(rows: Sequence[dict[str, Any]]) -> list[float]:
+    def watched(rows: Sequence[Row]) -> list[float]:
         nonlocal most
         most = max(most, len(rows))
-        return [float(row["number"]) for row in rows]
+        return [float(str(row["number"])) for row in rows]
 
     frame = pl.DataFrame({"number": np.arange(2 * BATCH_ROWS + 7.0), "late": True})
     found = predict(watched, frame, columns_of(frame, "late"))
