@@ -116,17 +116,17 @@ def _doubt(
     count = told_by(labels, clusters)
     sums = np.bincount(clusters, weights=shares)
     variance = float(np.square(sums).sum()) * count / (count - 1)
-    alike = min(_alike(clusters[labels]), _alike(clusters[~labels]))
-    return math.sqrt(variance) * student(alike - 1)
+    return math.sqrt(variance) * student(_alike(labels, clusters) - 1)
 
 
-def _alike(clusters: "NDArray[np.int64]") -> float:
+def _alike(labels: "NDArray[np.bool_]", clusters: "NDArray[np.int64]") -> float:
     """Count the clusters of like size that would tell as much as these.
 
-    After Carter, Schnepel and Steigerwald 2017, with the rows of a cluster taken as one.
+    After Carter, Schnepel and Steigerwald 2017, with the rows of a cluster taken as one; the mean
+    of both classes, as in a storm all positives may be in few of them.
     """
-    squares = np.square(np.bincount(clusters).astype(np.float64))
-    return float(squares.sum() ** 2 / np.square(squares).sum())
+    kinds = [np.square(np.bincount(clusters[of]).astype(np.float64)) for of in (labels, ~labels)]
+    return float(np.mean([sizes.sum() ** 2 / np.square(sizes).sum() for sizes in kinds]))
 
 
 def told_by(labels: "NDArray[np.bool_]", clusters: "NDArray[np.int64]") -> int:

@@ -21,7 +21,7 @@ DAYS = [TRAINED + timedelta(days=n + 1) for n in range(WINDOW)]
 # Few days teach little, and what the gate thinks of that is not the question here.
 CHANGES = {
     "window: 60, holdout: 7": "window: 8, holdout: 2",
-    "gate: {min_skill: 0.1,": "gate: {min_skill: 0, max_latency_ms: 10000,",
+    "gate: {min_skill: 0.05,": "gate: {min_skill: 0, max_latency_ms: 10000,",
     "clusters: [day]": "clusters: [hour]",
     "target: late": f"target: late\nmonitor: {{window: {WINDOW}}}",
 }

@@ -31,7 +31,7 @@ WINDOW = 8
 # How good a model of six days is does not matter here.
 CHANGES = {
     "window: 60, holdout: 7": "window: 8, holdout: 2",
-    "skill: 0.1": "skill: -0.4",
+    "skill: 0.05": "skill: -0.4",
     "clusters: [day]": "clusters: [hour]",
 }
 
