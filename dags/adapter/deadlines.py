@@ -12,6 +12,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from adapter.environment import DagEnvironment, StagePlace
 from adapter.schedule.project_facts import zone_of
+from ml.core.errors import BadInputError
 
 log = logging.getLogger(__name__)
 
@@ -66,5 +67,9 @@ def _day_of(logical: str, project: str) -> str:
     """Return the day of a logical date, in writing, on the clocks of the DAG's project."""
     if not logical:
         return ""
+    try:
+        zone = zone_of(project)
+    except BadInputError:  # people are told in any case
+        zone = "UTC"
     moment = datetime.fromisoformat(logical.replace("Z", "+00:00"))
-    return str(moment.astimezone(ZoneInfo(zone_of(project))).date())
+    return str(moment.astimezone(ZoneInfo(zone)).date())

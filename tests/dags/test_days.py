@@ -133,6 +133,10 @@ def test_a_dag_begins_and_ends_with_its_projects_days(
     assert _day_of(f"{dag.start_date.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", name) == "2013-01-01"
 
 
+def test_a_late_run_is_told_of_though_its_project_cannot_be_read() -> None:
+    assert _day_of("2013-03-01T00:00:00Z", "nothere") == "2013-03-01"
+
+
 def test_a_time_of_day_names_no_day() -> None:
     assert named_day(datetime(2013, 3, 1, 12, tzinfo=UTC), UTC) is None
     assert named_day(datetime(2013, 3, 1, tzinfo=UTC), UTC) == date(2013, 3, 1)

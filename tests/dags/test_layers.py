@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "adapter.bundle": set(),
     "adapter.environment": {"slipway_mlflow"},
     "adapter.news": set(),
-    "adapter.deadlines": {"adapter.environment", "adapter.schedule", "notifications"},
+    "adapter.deadlines": {"adapter.environment", "adapter.schedule", "ml", "notifications"},
     "adapter.schedule": {"custom_timetables", "ml", "waiting"},
     "adapter.pods": {"adapter.schedule", "ml", "slipway_mlflow"},
     "adapter.pod_trigger": {"adapter.pods"},
