@@ -7,6 +7,8 @@ MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
 
 PYTHON := .venv/bin/python
 PROJECT ?= flights
+GIVE_BACK ?=
+REASON ?=
 # Puts the container engine, kind, kubectl and helm on PATH, whichever ones `make up` found or built.
 CLUSTER := eval "$$(k8s/env)" &&
 # Tests without a cluster run a file to a core, in the order of the files: the longest come early.
@@ -36,8 +38,9 @@ ui: .venv ## forward Airflow, MLflow, MinIO and the models here, and say where t
 	$(CLUSTER) $(PYTHON) -m k8s.ui
 
 .PHONY: rollback
-rollback: .venv ## give users of a project the version before the champion: PROJECT=flights
-	$(CLUSTER) $(PYTHON) -m k8s.rollback $(PROJECT)
+rollback: .venv ## give users the version before: PROJECT=flights REASON=...; GIVE_BACK=3 lets 3 return
+	$(CLUSTER) $(PYTHON) -m k8s.rollback $(PROJECT) --reason "$(REASON)" \
+	  $(if $(GIVE_BACK),--give-back "$(GIVE_BACK)")
 
 .PHONY: down
 down: ## remove the cluster and what was started for it; the cache stays

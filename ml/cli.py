@@ -1,5 +1,6 @@
 """The command line of every stage, the same on a laptop, in a pod and in a test."""
 
+import getpass
 import logging
 import os
 import resource
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,9 @@ from ml.core.record import Result, Status, results_as_json
 from ml.core.settings import Settings
 from ml.core.threads import cap_threads
 from ml.stages import Stage
+
+if TYPE_CHECKING:
+    from ml.rollout.history import Word
 
 # What a line of the log says of the Airflow task that started the stage, where one did.
 IDS = ("dag_id", "task_id", "airflow_run_id")
@@ -42,6 +46,8 @@ ProjectName = Annotated[str, typer.Option("--project", "-p", help="Name of the p
 AsOf = Annotated[
     datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last day of data to use.")
 ]
+By = Annotated[str, typer.Option("--by", help="Who wants it; by default this system's user.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever asks later.")]
 Upstream = Annotated[
     str | None,
     typer.Option("--upstream", help="Record URI that the stage before printed."),
@@ -89,15 +95,53 @@ add_verbs()
 
 
 @app.command("roll-back")
-def roll_back(project: ProjectName = "flights") -> None:
-    """Give users the previous version back, at once, and name it champion again."""
+def roll_back(project: ProjectName = "flights", by: By = "", reason: Reason = "") -> None:
+    """Give users the version before the champion back; the champion stays back until `give-back`.
+
+    It is served from where it still runs, in seconds, or else started anew, and checked before
+    users reach it. A second time goes one further back.
+    """
     from ml.rollout.roll_back import run as go_back
 
     def work(job: Job) -> None:
-        release = go_back(job)
+        release = go_back(job, word_of(job, by, reason))
         typer.echo(f"users of {job.project} get version {release.version} again")
 
     at_edge("roll_back", project, date.today(), work)
+
+
+@app.command("give-back")
+def give_back(
+    version: Annotated[str, typer.Option("--version", help="Number of the version.")],
+    project: ProjectName = "flights",
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Let a version that was taken back serve again, when its day is run again or by roll-back."""
+    from ml.rollout.give_back import run as give
+
+    def work(job: Job) -> None:
+        give(job, version, word_of(job, by, reason))
+        typer.echo(
+            f"version {version} of {job.project} may serve users again: run its day again, or "
+            "clear roll_out in its run"
+        )
+
+    at_edge("give_back", project, date.today(), work)
+
+
+def word_of(job: Job, by: str, reason: str) -> "Word":
+    """Say who wants something and why: by default the DAG that runs this, or this system's user."""
+    from ml.rollout.history import Word
+
+    return Word(by or job.settings.dag_id or _user(), reason)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a number without a name
+        return f"user {os.getuid()}"
 
 
 @app.command()

@@ -11,7 +11,8 @@ from ml.stages import Stage
 TRAINING = tuple(Stage)[: tuple(Stage).index(Stage.ROLL_OUT) + 1]
 """The stages of a training pipeline, in order."""
 
-GATE = Stage.REGISTER
+GATES = (Stage.REGISTER, Stage.ROLL_OUT)
+"""The stages that may refuse: by the decision, or as it came to nothing since."""
 
 
 def run_pipeline(job: Job, tell: Callable[[Result], None]) -> list[Result]:
@@ -21,7 +22,7 @@ def run_pipeline(job: Job, tell: Callable[[Result], None]) -> list[Result]:
         before = results[-1].record if results else None
         results.append(run_stage(stage, replace(job, upstream=before)))
         tell(results[-1])
-        if stage is GATE and results[-1].facts["decision"] != "deploy":
+        if stage in GATES and results[-1].facts.get("decision", "deploy") != "deploy":
             log.info("not deployed: %s", results[-1].facts["reason"])
             break
     return results

@@ -47,10 +47,11 @@ class Record(BaseModel):
 
 
 class Status(StrEnum):
-    """How a stage ended."""
+    """How a stage ended; refused is what, for a reason that its facts give, was not to be done."""
 
     DONE = "done"
     SKIPPED = "skipped"
+    REFUSED = "refused"
     FAILED = "failed"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from ml.registry.model_registry import ModelRegistry
+from ml.registry.model_registry import ModelRegistry, RegisteredVersion
 
 TAG = "slipway."
 """How the names of our tags on MLflow's versions and runs begin."""
@@ -29,11 +29,14 @@ class Aliases(Protocol):
     def point(self, project: str, alias: Alias, version: str | None) -> None:
         """Give the name to a version, or to none."""
 
-    def digest(self, project: str, version: str) -> str:
-        """The sha256 of a version's model, "" when the version does not say."""
+    def versions(self, project: str) -> Sequence[RegisteredVersion]:
+        """All the project's versions with their tags, in no order."""
 
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         """Write tags on a version."""
+
+    def erase(self, project: str, version: str, tag: str) -> None:
+        """Take a tag that is there off a version."""
 
 
 class MlflowAliases:
@@ -55,11 +58,15 @@ class MlflowAliases:
         else:
             self._models.set_registered_model_alias(project, alias, version)
 
-    def digest(self, project: str, version: str) -> str:
-        """The sha256 of a version's model, "" when the version does not say."""
-        return str(self._models.get_model_version(project, version).tags.get(f"{TAG}sha256", ""))
+    def versions(self, project: str) -> Sequence[RegisteredVersion]:
+        """All the project's versions with their tags, in no order."""
+        return self._models.search_model_versions(f"name = '{project}'")
 
     def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
         """Write tags on a version."""
         for key, value in tags.items():
             self._models.set_model_version_tag(project, version, key, value)
+
+    def erase(self, project: str, version: str, tag: str) -> None:
+        """Take a tag that is there off a version."""
+        self._models.delete_model_version_tag(project, version, tag)

@@ -62,6 +62,9 @@ class ModelRegistry(Protocol):
     def set_model_version_tag(self, name: str, version: str, key: str, value: Any) -> None:  # noqa: ANN401
         """Write a tag on a version."""
 
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        """Take a tag off a version; an error when it is not there."""
+
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         """Give a name to a version."""
 
@@ -161,6 +164,10 @@ class RestRegistry:
         """Write a tag on a version."""
         said = {"name": name, "version": version, "key": key, "value": str(value)}
         self.server.post("model-versions/set-tag", **said)
+
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        """Take a tag off a version."""
+        self.server.delete("model-versions/delete-tag", name=name, version=version, key=key)
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         """Give a name to a version."""

@@ -8,19 +8,32 @@ that was killed is finished, or undone, by the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from ml.core.errors import BadInputError, RolloutRefusedError, StageError
 from ml.core.job import log
 from ml.core.record import Status
 from ml.registry.aliases import TAG, Alias, Aliases
-from ml.rollout.target import Answer, Release, ServingTarget, Side, UnansweredError, View
+from ml.rollout.fence import FencedAliases, FencedTarget
+from ml.rollout.history import DONE, FAILED, LONGEST, NUMBER, OUTCOME, REASON, REFUSED, History
+from ml.rollout.target import (
+    Answer,
+    Release,
+    ReplacedError,
+    ServingTarget,
+    Side,
+    UnansweredError,
+    View,
+)
 
 # Scores come back as decimal text, from float32 arithmetic on another processor.
 TOLERANCE = 1e-4
-TAG_OUTCOME = f"{TAG}rollout"
-TAG_REASON = f"{TAG}rollout_reason"
+GIVE_BACK = (
+    "`make rollback PROJECT={project} GIVE_BACK={version}` "
+    "(on a laptop: `python -m ml give-back --project {project} --version {version}`)"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,14 @@ class Patience:
     pause: float = 0.1
     # Answers in a row over the users' way that must come from the new version.
     steady: int = 5
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended; where nothing was tried, `reason` says why."""
+
+    status: Status
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,55 +90,72 @@ class RollOut:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def carry_out(self, release: Release) -> Status:
+    def carry_out(self, release: Release) -> Ended:
         """Roll the release out, or find that it is already; RolloutRefusedError if it is bad.
 
-        BadInputError when another version has become champion since it was compared.
+        One that was taken back, or was compared with a champion of before, is not tried: that is
+        an end with a reason, and no error.
 
-        After any error users reach what they reached before, and the aliases are as they were.
+        After any error users reach what they reached before, and the aliases are as they were;
+        but ReplacedError says that another roll-out has taken over, and then that one sees to it.
         """
-        with self.target.hold(release.project):
-            champion = self.aliases.get(release.project, Alias.CHAMPION)
-            view = self._settle(release, champion)
-            if champion == release.version and self._is_served(release, view):
-                self.say(f"version {release.version} is champion and healthy: nothing to do")
-                return Status.SKIPPED
-            self._insist_on_comparison(release, champion)
-            plan = make_plan(view, release, confirmed=champion == release.version)
-            try:
-                self._go(release, plan, champion)
-            except Exception as error:
-                raise self._taken_back(release, plan, error) from error
-            self.remark(release, "done", f"serves on the {plan.side} side")
-            return Status.DONE
+        with self.held(release.project) as machine:
+            return machine._carry_out(release)
 
-    def _settle(self, release: Release, champion: str | None) -> View:
-        """Undo what a killed roll-out of another version left in front of users."""
+    @contextmanager
+    def held(self, project: str) -> Iterator[RollOut]:
+        """Hold the project, and give the machine that changes something only while it is held."""
+        with self.target.hold(project) as insist:
+            yield replace(
+                self,
+                target=FencedTarget(self.target, insist),
+                aliases=FencedAliases(self.aliases, insist),
+            )
+
+    def history(self, project: str) -> History:
+        """Read what the project's versions have been through."""
+        return History.of(self.aliases.versions(project))
+
+    def _carry_out(self, release: Release) -> Ended:
+        champion = self.aliases.get(release.project, Alias.CHAMPION)
+        history = self.history(release.project)
+        objection = _objection(release, champion, history)
+        view = self._settle(release, champion, history, wanted=not objection)
+        if objection:
+            return self._refused(release, history, objection)
+        if champion == release.version and self._is_served(release, view):
+            self.say(f"version {release.version} is champion and healthy: nothing to do")
+            return Ended(Status.SKIPPED)
+        plan = make_plan(view, release, confirmed=champion == release.version)
+        try:
+            self._go(release, plan, champion)
+        except Exception as error:
+            raise self._undone(release, plan, error) from error
+        return Ended(Status.DONE)
+
+    def _settle(
+        self, release: Release, champion: str | None, history: History, *, wanted: bool
+    ) -> View:
+        """Undo what a killed roll-out left in front of users, unless it is to be finished now."""
         view = self.target.view(release.project)
-        if view.live is None or champion is None:
+        # From a champion that was taken back users are on their way elsewhere, or there already.
+        if view.live is None or champion is None or history.taken_back(champion):
             return view
         live, other = view.sides[view.live], view.sides[view.live.other]
-        stranded = live.version not in (champion, release.version)
+        stranded = live.version != champion and not (wanted and live.version == release.version)
         if stranded and other.version == champion and other.healthy:
             self.say(f"version {live.version} was never confirmed: back to {champion} first")
             self.target.select(release.project, view.live.other)
             return self.target.view(release.project)
         return view
 
-    def _insist_on_comparison(self, release: Release, champion: str | None) -> None:
-        """Refuse what was compared with a champion of before: the present one may be better."""
-        if release.rival is None or champion in (None, release.version):
-            return
-        if self.aliases.digest(release.project, champion) == release.rival:
-            return
-        reason = (
-            f"version {champion} has become champion since it was compared: "
-            "run its day again, and it is compared with that"
-        )
-        self.remark(release, "failed", reason)
-        raise BadInputError(
-            f"version {release.version} of {release.project} was not rolled out: {reason}"
-        )
+    def _refused(self, release: Release, history: History, reason: str) -> Ended:
+        """End without having tried, and say so on the version too."""
+        self.say(f"version {release.version} of {release.project} is not rolled out: {reason}")
+        # What it did before counts on: it may have been checked, and have answered users.
+        outcome = history.tags(release.version).get(OUTCOME, REFUSED)
+        self.remark(release.project, release.version, outcome, f"not rolled out: {reason}")
+        return Ended(Status.REFUSED, reason)
 
     def _is_served(self, release: Release, view: View) -> bool:
         if view.live is None:
@@ -139,14 +177,15 @@ class RollOut:
         else:
             self.say(f"deploying version {release.version} to the {plan.side} side")
             self.target.deploy(release, plan.side)
-            self._await_ready(release, plan.side)
+            self.await_ready(release, plan.side)
         self.check_side(release, plan.side)
         self.say(f"sending users to the {plan.side} side")
         self.target.select(release.project, plan.side)
         self.check_users_way(release)
-        self.name_champion(release, champion)
+        self._crown(release, plan, champion)
 
-    def _await_ready(self, release: Release, side: Side) -> None:
+    def await_ready(self, release: Release, side: Side) -> None:
+        """Wait until the whole side runs the release; RolloutRefusedError when it will not."""
         began, said = self.clock(), ""
         for progress in self.target.progress(release, side):
             line = f"{progress.ready} of {progress.wanted} instances are ready"
@@ -208,31 +247,71 @@ class RollOut:
                 raise RolloutRefusedError(f"users do not reach the new version: {trouble}")
             self.sleep(self.patience.pause)
 
-    def name_champion(self, release: Release, champion: str | None) -> None:
-        """Move the aliases, `champion` last; a failure leaves both as they were."""
+    def _crown(self, release: Release, plan: Plan, champion: str | None) -> None:
+        """Give the version the name, and note its number among the champions."""
         project, version = release.project, release.version
-        if champion == version:
-            return
+        history = self.history(project)
+        if champion and champion != version:
+            history = self.confirm(project, champion, history)
+        passed = {OUTCOME: DONE, REASON: f"serves on the {plan.side} side"}
+        if champion != version or NUMBER not in history.tags(version):
+            passed[NUMBER] = str(history.next_number())
+        self.name_champion(project, version, history.with_tags(version, passed))
+        self.note(project, version, passed)
+
+    def confirm(self, project: str, champion: str, history: History) -> History:
+        """Make up for what could not be noted when this champion was named: it may be gone back to.
+
+        What else is written on it is from before.
+        """
+        past = history.pasts.get(champion)
+        if past is None or past.taken_back or past.number:
+            return history
+        made_up = {NUMBER: str(history.next_number()), OUTCOME: DONE}
+        self.aliases.remark(project, champion, made_up)
+        return history.with_tags(champion, made_up)
+
+    def name_champion(self, project: str, version: str, history: History) -> None:
+        """Move the aliases, `champion` last; a failure leaves both as they were.
+
+        `previous` is where the way back leads to from the new champion.
+        """
+        back = history.way_back(version)
         before = self.aliases.get(project, Alias.PREVIOUS)
         try:
-            if champion is not None:
-                self.aliases.point(project, Alias.PREVIOUS, champion)
-            self.aliases.point(project, Alias.CHAMPION, version)
+            self._point(project, Alias.PREVIOUS, back.version if back else None)
+            self._point(project, Alias.CHAMPION, version)
         except Exception:
             if self.aliases.get(project, Alias.CHAMPION) == version:
                 return  # it was done, only the reply got lost
             self.aliases.point(project, Alias.PREVIOUS, before)
             raise
-        self.say(f"version {version} is champion, {champion or 'nothing'} is previous")
+        self.say(
+            f"version {version} is champion, {back.version if back else 'nothing'} is previous"
+        )
 
-    def _taken_back(self, release: Release, plan: Plan, error: Exception) -> Exception:
+    def name_previous(self, project: str) -> None:
+        """Let `previous` be where the way back leads to now; that it could not be is only told."""
+        try:
+            champion = self.aliases.get(project, Alias.CHAMPION)
+            back = self.history(project).way_back(champion) if champion else None
+            self._point(project, Alias.PREVIOUS, back.version if back else None)
+        except Exception as error:  # a roll-back looks for itself
+            self.say(f"the alias previous could not be brought up to date: {error}")
+
+    def _point(self, project: str, alias: Alias, version: str | None) -> None:
+        if self.aliases.get(project, alias) != version:
+            self.aliases.point(project, alias, version)
+
+    def _undone(self, release: Release, plan: Plan, error: Exception) -> Exception:
         """Put everything back and return the error to raise."""
+        what = f"version {release.version} of {release.project} was not rolled out"
+        if isinstance(error, ReplacedError):
+            return ReplacedError(f"{what} here: {error}")
         reason = str(error) if isinstance(error, StageError) else f"{type(error).__name__}: {error}"
         undone, left = self._undo(release.project, plan)
-        self.remark(release, "failed", reason)
-        sentence = (
-            f"version {release.version} of {release.project} was not rolled out: {reason}; {left}"
-        )
+        self.note_failure(release.project, release.version, error, reason)
+        sentence = f"{what}: {reason}; {left}"
         # A refusal is final; what is still to be taken back needs another try.
         if undone and isinstance(error, RolloutRefusedError):
             return RolloutRefusedError(sentence)
@@ -252,10 +331,41 @@ class RollOut:
             return True, "no version answers"
         return True, f"version {view.sides[view.live].version} keeps answering"
 
-    def remark(self, release: Release, outcome: str, reason: str) -> None:
-        """Write on the version how its roll-out ended."""
+    def note_failure(self, project: str, version: str, error: Exception, reason: str) -> None:
+        """Write on the version that it failed; a trouble of the place is no failure of its own."""
         try:
-            tags = {TAG_OUTCOME: outcome, TAG_REASON: reason[:1000]}
-            self.aliases.remark(release.project, release.version, tags)
-        except Exception as error:  # the remark is for readers: nothing depends on it
-            self.say(f"the outcome could not be noted on version {release.version}: {error}")
+            served = self.history(project).tags(version).get(OUTCOME) == DONE
+        except Exception as trouble:
+            self.say(f"what version {version} did before is not known: {trouble}")
+            return
+        if served and not isinstance(error, RolloutRefusedError | BadInputError):
+            return
+        self.remark(project, version, FAILED, reason)
+        self.name_previous(project)
+
+    def remark(self, project: str, version: str, outcome: str, reason: str) -> None:
+        """Write on the version how its roll-out ended."""
+        self.note(project, version, {OUTCOME: outcome, REASON: reason[:LONGEST]})
+
+    def note(self, project: str, version: str, tags: Mapping[str, str]) -> None:
+        """Write tags on the version; that they could not be written is only told."""
+        try:
+            self.aliases.remark(project, version, tags)
+        except Exception as error:
+            self.say(f"the outcome could not be noted on version {version}: {error}")
+
+
+def _objection(release: Release, champion: str | None, history: History) -> str:
+    """Say why the release is not even to be tried; "" when nothing speaks against that."""
+    if taken := history.taken_back(release.version):
+        how = GIVE_BACK.format(project=release.project, version=release.version)
+        return f"it was taken back ({taken}); {how} lets it serve again"
+    if release.rival is None or champion in (None, release.version):
+        return ""
+    # What was compared with a champion of before says nothing of the present one.
+    if history.tags(champion).get(f"{TAG}sha256", "") == release.rival:
+        return ""
+    return (
+        f"version {champion} has become champion since it was compared: "
+        "run its day again, and it is compared with that"
+    )

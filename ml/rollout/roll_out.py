@@ -7,7 +7,7 @@ from dataclasses import replace
 from ml.core.errors import BadInputError
 from ml.core.job import Job
 from ml.core.ledger import before, read_record
-from ml.core.record import Record, Result
+from ml.core.record import Record, Result, Status
 from ml.rollout.machine import RollOut
 from ml.rollout.places import open_aliases, open_target, read_release
 from ml.rollout.target import Release
@@ -15,20 +15,24 @@ from ml.stages import Stage
 
 
 def run(job: Job) -> Result:
-    """Roll out the version that the record of `job.upstream`, or one before it, registered."""
+    """Roll out the version that the record of `job.upstream`, or one before it, registered.
+
+    A version that was taken back, or was compared with a champion of before, is refused as the
+    gate would: the result says so, and there is nothing to mend.
+    """
     release, registered = _registered(job)
     target = open_target(job.settings.target)
-    status = RollOut(target, open_aliases(job)).carry_out(release)
+    ended = RollOut(target, open_aliases(job)).carry_out(release)
+    if ended.status is Status.REFUSED:
+        more = {"decision": "refuse", "reason": ended.reason}
+    else:
+        more = {"endpoint": target.endpoint(release.project)}
     return Result(
         stage=Stage.ROLL_OUT,
-        status=status,
+        status=ended.status,
         record=job.upstream or "",
         fingerprint=registered.fingerprint,
-        facts={
-            "version": release.version,
-            "run_id": str(registered.facts["run_id"]),
-            "endpoint": target.endpoint(release.project),
-        },
+        facts={"version": release.version, "run_id": str(registered.facts["run_id"]), **more},
     )
 
 

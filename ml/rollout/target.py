@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ml.core.errors import StageError
 from ml.serving.manifest import Row
@@ -30,6 +30,10 @@ class TargetError(StageError):
 
 class BusyError(TargetError):
     """Another roll-out of the same project is under way."""
+
+
+class ReplacedError(TargetError):
+    """Another roll-out has taken this one's place: from now on this one may change nothing."""
 
 
 class UnansweredError(TargetError):
@@ -105,11 +109,18 @@ class Answer:
     predictions: Sequence[float]
 
 
+Insist: TypeAlias = Callable[[], None]
+"""Asks whether the project is still held by whoever asks; ReplacedError when it is not."""
+
+
 class ServingTarget(Protocol):
     """A place that serves models. Every method may raise TargetError."""
 
-    def hold(self, project: str) -> AbstractContextManager[None]:
-        """Be the only roll-out of this project; raises BusyError when another one stays."""
+    def hold(self, project: str) -> AbstractContextManager[Insist]:
+        """Be the only roll-out of this project; raises BusyError when another one stays.
+
+        What the block is given is to be asked before each change.
+        """
 
     def view(self, project: str) -> View:
         """What is deployed now."""

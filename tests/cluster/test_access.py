@@ -10,6 +10,7 @@ import pytest
 
 from k8s.access import AccessError, port_forward
 from k8s.demo import Clock, land
+from k8s.rollback import main as rollback
 
 # Says far more than a pipe holds, as after thousands of connections, and then that it is through.
 TALKATIVE = r"""#!/usr/bin/env bash
@@ -89,3 +90,40 @@ def test_pod_that_could_not_land_stays_for_its_log(
     with pytest.raises(AccessError, match="landing failed: 60 days"):
         landing(folder, "Failed", monkeypatch)
     assert deleted(folder) == []
+
+
+# A verb that fails says why, and then writes a line of its log.
+REFUSES = CLUSTER.replace(
+    "echo '60 days'", r"printf 'error: version 1 stays\nstage=roll_back level=error failed: 1\n'"
+)
+
+
+def rolled_back(folder: Path, script: str, phase: str, *arguments: str) -> tuple[int, list[str]]:
+    """Run `make rollback`'s command; return how it ended and what its pod was to do."""
+    kubectl_is(folder, script.replace("$PHASE", phase))
+    templates = {"data": {"roll_out.yaml": TEMPLATES["data"]["land.yaml"]}}
+    (folder / "templates.json").write_text(json.dumps(templates))
+    status = rollback([*arguments])
+    pod = json.loads((folder / "pod.json").read_text())
+    return status, pod["spec"]["containers"][0]["args"]
+
+
+def test_roll_back_tells_the_cluster_who_wants_it_and_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
+    word = ["--project", "flights", "--by", "anna", "--reason", "it drifts"]
+    done = rolled_back(folder, CLUSTER, "Succeeded", "flights", "--reason", "it drifts")
+    assert done == (0, ["roll-back", *word])
+    assert capsys.readouterr().out.splitlines()[-1] == "60 days"
+    given = ("flights", "--give-back", "3", "--reason", "it drifts")
+    done = rolled_back(folder, CLUSTER, "Succeeded", *given)
+    assert done == (0, ["give-back", "--version", "3", *word])
+
+
+def test_roll_back_that_is_refused_says_the_sentence_and_not_the_log(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _ = rolled_back(folder, REFUSES, "Failed", "flights")
+    assert status == 1
+    assert capsys.readouterr().err == "error: version 1 stays\n"

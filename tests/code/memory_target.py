@@ -1,4 +1,4 @@
-"""A small place to deploy to, and a small registry, that keep every rule of the real ones."""
+"""A small place to deploy to, that keeps every rule of the real ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ml.registry.aliases import Alias
 from ml.rollout.target import (
     Answer,
     BusyError,
     Deployed,
+    Insist,
     Progress,
     Release,
+    ReplacedError,
     Side,
     TargetError,
     UnansweredError,
@@ -57,18 +58,23 @@ class MemoryTarget:
     sides: dict[Side, Deployed] = field(default_factory=lambda: {s: Deployed() for s in Side})
     deploys: list[tuple[str, Side]] = field(default_factory=list)
     selections: list[Side | None] = field(default_factory=list)
+    replaced: bool = False  # another has taken the hold
     _held: bool = False
     _reached: Side | None = None
 
     @contextmanager
-    def hold(self, project: str) -> Iterator[None]:
+    def hold(self, project: str) -> Iterator[Insist]:
         if self._held:
             raise BusyError(f"another roll-out of {project} is under way")
         self._held = True
         try:
-            yield
+            yield self._insist
         finally:
             self._held = False
+
+    def _insist(self) -> None:
+        if self.replaced:
+            raise ReplacedError("the hold was lost")
 
     def view(self, project: str) -> View:
         self._call("view", project)
@@ -139,38 +145,3 @@ class MemoryTarget:
         off = 0.01 if version in self.flaw.lies else 0.0
         off = float("nan") if version in self.flaw.not_a_number else off
         return Answer(f"pod {side}", version, [_score(version, row) + off for row in rows])
-
-
-@dataclass
-class MemoryAliases:
-    """Names and remarks of versions; `broken` names what fails, `before` or `after` its effect."""
-
-    names: dict[Alias, str] = field(default_factory=dict)
-    remarks: dict[str, dict[str, str]] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-
-    def get(self, project: str, alias: Alias) -> str | None:
-        assert project == "parcels"
-        return self.names.get(alias)
-
-    def point(self, project: str, alias: Alias, version: str | None) -> None:
-        assert project == "parcels"
-        self._fail(f"point {alias} {version}", "before")
-        if version is None:
-            self.names.pop(alias, None)
-        else:
-            self.names[alias] = version
-        self._fail(f"point {alias} {version}", "after")
-
-    def digest(self, project: str, version: str) -> str:
-        assert project == "parcels"
-        return release(version).sha256
-
-    def remark(self, project: str, version: str, tags: Mapping[str, str]) -> None:
-        assert project == "parcels"
-        self._fail("remark", "before")
-        self.remarks.setdefault(version, {}).update(tags)
-
-    def _fail(self, what: str, when: str) -> None:
-        if self.broken.get(what) == when:
-            raise ConnectionError(f"no registry for {what}")

@@ -100,6 +100,8 @@ def test_asked_over_rest_the_registry_does_what_mlflows_client_does(
         model, f"runs:/{logged}/model", logged, {"a": "2"}, description=None, model_id=None
     )
     asked.set_model_version_tag(model, made.version, "b", "ünï")
+    asked.set_model_version_tag(model, made.version, "c", "gone")
+    asked.delete_model_version_tag(model, made.version, "c")
     asked.set_registered_model_alias(model, "champion", made.version)
     asked.set_registered_model_alias(model, "gone", made.version)
     asked.delete_registered_model_alias(model, "gone")

@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 import pytest
 
-from ml.core.errors import BadInputError, RolloutRefusedError, StageError
+from ml.core.errors import StageError
 from ml.core.record import Status
 from ml.registry.aliases import Alias
-from ml.rollout.machine import Patience, RollOut
-from ml.rollout.roll_back import roll_back
 from ml.rollout.target import BusyError, Deployed, Side
-from tests.code.memory_target import Flaw, MemoryAliases, MemoryTarget, release
-
-
-@dataclass
-class World:
-    """A project that serves version 1 from blue, unless it is new, and a clock that is ours."""
-
-    target: MemoryTarget = field(default_factory=MemoryTarget)
-    aliases: MemoryAliases = field(default_factory=MemoryAliases)
-    said: list[str] = field(default_factory=list)
-    now: float = 0.0
-
-    def roll_out(self, version: str, compared_with: str | None = None) -> Status:
-        machine = RollOut(
-            self.target,
-            self.aliases,
-            Patience(ready=30, users_way=5, pause=0.5),
-            say=self.said.append,
-            clock=self._tick,
-            sleep=self._sleep,
-        )
-        rival = release(compared_with).sha256 if compared_with else compared_with
-        return machine.carry_out(replace(release(version), rival=rival))
-
-    def refused(self, version: str) -> str:
-        with pytest.raises(RolloutRefusedError) as caught:
-            self.roll_out(version)
-        return str(caught.value)
-
-    def _tick(self) -> float:
-        self.now += 0.1
-        return self.now
-
-    def _sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.code.memory_target import Flaw
+from tests.code.world import World
 
 
 @pytest.fixture
@@ -97,17 +60,25 @@ def test_the_champion_again_changes_nothing(world: World) -> None:
 
 def test_what_was_compared_with_a_champion_of_before_is_not_rolled_out(world: World) -> None:
     world.roll_out("2", compared_with="1")
-    with pytest.raises(BadInputError, match=r"version 2 has become champion .* run its day again"):
-        world.roll_out("3", compared_with="1")
+    ended = world.attempt("3", compared_with="1")
+    assert ended.status is Status.REFUSED
+    assert "version 2 has become champion since it was compared: run its day again" in ended.reason
     assert world.target.users_get() == "2"
     assert world.aliases.names == {Alias.CHAMPION: "2", Alias.PREVIOUS: "1"}
-    assert world.aliases.remarks["3"]["slipway.rollout"] == "failed"
+    assert world.aliases.remarks["3"]["slipway.rollout"] == "refused"
+    assert ended.reason in world.aliases.remarks["3"]["slipway.rollout_reason"]
 
 
 def test_what_was_compared_with_nothing_is_not_rolled_out_over_a_champion(world: World) -> None:
-    with pytest.raises(BadInputError, match="version 1 has become champion"):
-        world.roll_out("2", compared_with="")
+    assert "version 1 has become champion" in world.attempt("2", compared_with="").reason
     assert world.target.users_get() == "1"
+
+
+def test_a_refusal_does_not_hide_that_a_version_served_well(world: World) -> None:
+    world.roll_out("2")
+    world.attempt("1", compared_with="")
+    assert world.aliases.remarks["1"]["slipway.rollout"] == "done"
+    assert world.aliases.names[Alias.PREVIOUS] == "1"
 
 
 def test_the_champion_itself_is_rolled_out_again_whatever_it_was_compared_with(
@@ -209,9 +180,18 @@ def test_a_lost_reply_about_the_alias_is_not_a_failure(world: World) -> None:
 
 
 def test_a_remark_that_can_not_be_written_changes_nothing(world: World) -> None:
-    world.aliases.broken["remark"] = "before"
+    world.aliases.broken["remark 2"] = "before"
     assert world.roll_out("2") is Status.DONE
     assert any("could not be noted" in line for line in world.said)
+
+
+def test_a_lost_remark_is_made_up_for_by_the_next_version(world: World) -> None:
+    world.aliases.broken["remark 2"] = "before"
+    world.roll_out("2")
+    world.aliases.broken.clear()
+    world.roll_out("3")
+    assert world.aliases.names == {Alias.CHAMPION: "3", Alias.PREVIOUS: "2"}
+    assert [world.roll_back(), world.roll_back()] == ["2", "1"]
 
 
 class Killed(BaseException):
@@ -277,44 +257,3 @@ def test_two_at_the_same_time_the_second_is_turned_away(world: World) -> None:
     with world.target.hold("parcels"), pytest.raises(BusyError, match="another roll-out"):
         world.roll_out("2")
     assert world.target.users_get() == "1"
-
-
-def _roll_back(world: World) -> None:
-    machine = RollOut(world.target, world.aliases, Patience(pause=0), world.said.append)
-    roll_back(machine, "parcels", lambda deployed: release(deployed.version or ""))
-
-
-def test_rolling_back_swaps_champion_and_previous(world: World) -> None:
-    world.roll_out("2")
-    _roll_back(world)
-    assert world.target.users_get() == "1"
-    assert world.aliases.names == {Alias.CHAMPION: "1", Alias.PREVIOUS: "2"}
-    _roll_back(world)
-    assert world.target.users_get() == "2"
-    assert len(world.target.deploys) == 1  # nothing had to start
-
-
-def test_without_a_version_on_the_other_side_there_is_no_way_back(world: World) -> None:
-    with pytest.raises(BadInputError, match="green side of parcels runs no version"):
-        _roll_back(world)
-    assert world.target.users_get() == "1"
-
-
-def test_a_previous_version_that_answers_wrongly_is_not_gone_back_to(world: World) -> None:
-    world.roll_out("2")
-    world.target.flaw = Flaw(lies={"1"})
-    with pytest.raises(RolloutRefusedError):
-        _roll_back(world)
-    assert world.target.users_get() == "2"
-    assert world.aliases.names == {Alias.CHAMPION: "2", Alias.PREVIOUS: "1"}
-
-
-def test_rolling_back_again_after_the_registry_failed_does_not_swap_twice(world: World) -> None:
-    world.roll_out("2")
-    world.aliases.broken["point champion 1"] = "before"
-    with pytest.raises(ConnectionError):
-        _roll_back(world)
-    world.aliases.broken.clear()
-    _roll_back(world)
-    assert world.target.users_get() == "1"
-    assert world.aliases.names == {Alias.CHAMPION: "1", Alias.PREVIOUS: "2"}

@@ -33,8 +33,9 @@ class Laptop:
     def release(self, index: int) -> Release:
         """Register one of the models and return it as a version to roll out."""
         model = self.models[index]
-        made = self.client.create_model_version("parcels", source=str(model.folder))
         manifest = model.manifest
+        tags = {"slipway.artifact": str(model.folder), "slipway.sha256": manifest.sha256}
+        made = self.client.create_model_version("parcels", source=str(model.folder), tags=tags)
         return Release(
             *("parcels", str(made.version), str(model.folder), manifest.sha256),
             *(manifest.sample, manifest.expected),
@@ -42,7 +43,7 @@ class Laptop:
 
     def roll_out(self, release: Release) -> Status:
         aliases = MlflowAliases(self.client)
-        return RollOut(self.target, aliases, Patience(pause=0)).carry_out(release)
+        return RollOut(self.target, aliases, Patience(pause=0)).carry_out(release).status
 
     def alias(self, alias: Alias) -> str | None:
         return MlflowAliases(self.client).get("parcels", alias)

@@ -52,16 +52,18 @@ class Parcels:
         place = f"{self.project}/{artifact.sha256}"
         put("models", f"{place}/{artifact.file}", model)
         put("models", f"{place}/manifest.json", artifact.model_dump_json().encode())
-        version = self._create_version(f"s3://models/{place}")
+        version = self._create_version(f"s3://models/{place}", artifact.sha256)
         self.records[version] = self._write_record(version, place, artifact)
         return version
 
-    def _create_version(self, source: str) -> str:
+    def _create_version(self, source: str, sha256: str) -> str:
         client = mlflow("stages")  # who owns what it registers
         client.post("/api/2.0/mlflow/registered-models/create", json={"name": self.project})
+        told = {"slipway.artifact": source, "slipway.sha256": sha256}
+        tags = [{"key": key, "value": value} for key, value in told.items()]
         answer = client.post(
             "/api/2.0/mlflow/model-versions/create",
-            json={"name": self.project, "source": source},
+            json={"name": self.project, "source": source, "tags": tags},
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model_version"]["version"])

@@ -113,15 +113,50 @@ def test_rolling_back_takes_seconds_and_fails_no_request(
     parcels: Parcels, callers: Callers
 ) -> None:
     before = parcels.aliases()
-    command = ["make", "--no-print-directory", "rollback", f"PROJECT={parcels.project}"]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    done = _rollback(parcels, "REASON=it drifts")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == (
         f"users of {parcels.project} get version {before['previous']} again"
     )
     assert parcels.answering() == before["previous"]
-    assert parcels.aliases() == {"champion": before["previous"], "previous": before["champion"]}
+    first = min(parcels.records, key=int)
+    assert parcels.aliases() == {"champion": before["previous"], "previous": first}
+    assert parcels.tags(before["champion"])["slipway.taken_back"].endswith(": it drifts")
     _assert_none_failed(callers)
+
+
+@pytest.mark.budget(75)
+def test_a_second_roll_back_redeploys_the_version_before_and_a_third_finds_none(
+    parcels: Parcels, callers: Callers
+) -> None:
+    """The side of the first version holds the one that was taken back."""
+    first = min(parcels.records, key=int)
+    done = _rollback(parcels)
+    assert done.returncode == 0, done.stderr
+    assert (parcels.answering(), parcels.aliases()) == (first, {"champion": first})
+    _assert_none_failed(callers)
+    none = _rollback(parcels)
+    assert none.returncode != 0
+    assert f"error: version {first} of {parcels.project} stays: there is no version" in none.stderr
+
+
+@pytest.mark.budget(60)
+def test_what_was_taken_back_is_refused_until_it_is_given_back(parcels: Parcels) -> None:
+    champion = parcels.aliases()["champion"]
+    taken = max(v for v in parcels.records if "slipway.taken_back" in parcels.tags(v))
+    refused = parcels.roll_out(taken)
+    assert (refused.phase, refused.result["status"]) == ("Succeeded", "refused")
+    assert "it was taken back" in refused.result["reason"]
+    assert parcels.answering() == champion
+    given = _rollback(parcels, f"GIVE_BACK={taken}")
+    assert given.returncode == 0, given.stderr
+    assert parcels.roll_out(taken).result["status"] == "done"
+    assert parcels.aliases() == {"champion": taken, "previous": champion}
+
+
+def _rollback(parcels: Parcels, *variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", "rollback", f"PROJECT={parcels.project}", *variables]
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
 
 
 def test_two_roll_outs_at_once_take_turns(parcels: Parcels, callers: Callers) -> None:

@@ -20,15 +20,20 @@ REPLACED = "has become champion since it was compared: run its day again"
 
 @dataclass(frozen=True)
 class Backfilled:
-    """The run of each day, and of those that were red another."""
+    """The run of each day, and of those whose roll-out was refused another."""
 
     days: list[Run]
     again: list[Run]
 
     @property
     def newest(self) -> Run:
-        """The run of the last day that ended well."""
-        return self.days[-1] if self.days[-1].state == "success" else self.again[-1]
+        """The run of the last day that was rolled out."""
+        return self.again[-1] if refused(self.days[-1]) else self.days[-1]
+
+
+def refused(run: Run) -> bool:
+    """Tell whether roll_out refused what the gate had let through."""
+    return run.states["keep_champion"] == run.states["deployment.roll_out"] == "skipped"
 
 
 @scene(250)
@@ -36,9 +41,8 @@ def backfilled(client: Airflow) -> Backfilled:
     """Three days at once; what was compared with a champion that was replaced is run again."""
     wait_until_known(client, FUSED, [TRAINING])
     runs = backfill(client, TRAINING, FIRST, LAST, {"project": FUSED})
-    endings = [run.finished() for run in runs]
-    red = [day for day, ending in zip(DAYS, endings, strict=True) if ending == "failed"]
-    again = [Run.start(client, TRAINING, day, FUSED).green() for day in red]
+    late = [day for day, run in zip(DAYS, runs, strict=True) if refused(run.green())]
+    again = [Run.start(client, TRAINING, day, FUSED).green() for day in late]
     return Backfilled(runs, again)
 
 
@@ -57,13 +61,14 @@ def test_a_backfill_of_three_days_at_once_is_three_datasets(backfilled: Backfill
     assert sorted(trained) == [*DAYS]
 
 
-def test_a_backfilled_day_is_red_only_when_another_became_champion_meanwhile(
+def test_a_backfilled_day_is_refused_only_when_another_became_champion_meanwhile(
     backfilled: Backfilled,
 ) -> None:
-    red = [run for run in backfilled.days if run.state == "failed"]
-    assert len(backfilled.again) == len(red) < len(DAYS)
-    for run in red:
+    late = [run for run in backfilled.days if refused(run)]
+    assert len(backfilled.again) == len(late) < len(DAYS)
+    for run in late:
         assert REPLACED in run.log("deployment.roll_out")
+        assert REPLACED in run.result("deployment.roll_out")["reason"]
 
 
 def test_the_newest_day_of_a_backfill_serves_in_the_end(backfilled: Backfilled) -> None:  # noqa: ARG001

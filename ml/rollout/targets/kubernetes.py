@@ -24,6 +24,7 @@ from kubernetes.client.exceptions import ApiException
 from ml.core.errors import BadInputError
 from ml.rollout.target import (
     Answer,
+    Insist,
     Progress,
     Release,
     Side,
@@ -89,12 +90,12 @@ class KubernetesTarget:
         )
 
     @contextmanager
-    def hold(self, project: str) -> Iterator[None]:
+    def hold(self, project: str) -> Iterator[Insist]:
         """Hold the project's Lease; BusyError when another roll-out keeps it."""
         name = f"{FIELD_MANAGER}-{object_name(project)}"
         body = {"name": name, "namespace": self.namespace, "ownerReferences": [self._owner]}
-        with Lease(self.api, body, self.identity).held():
-            yield
+        with Lease(self.api, body, self.identity).held() as insist:
+            yield insist
 
     def view(self, project: str) -> View:
         """Read the project's Service and both Deployments."""

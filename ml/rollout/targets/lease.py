@@ -1,4 +1,8 @@
-"""Be the only one: a Kubernetes Lease that is taken, renewed and given back."""
+"""Be the only one: a Kubernetes Lease that is taken, renewed, asked for and given back.
+
+A holder that was paused for longer than the lease lasts may find that another has taken it. So the
+lease is renewed before every change, and who can't renew it changes nothing any more.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from ml.rollout.target import BusyError, TargetError
+from ml.rollout.target import BusyError, Insist, ReplacedError, TargetError
 
 _DURATION = 30
 _RENEW = 8
@@ -31,16 +35,21 @@ class Lease:
         self._metadata = metadata
         self._identity = identity
         self._done = threading.Event()
+        self._writing = threading.Lock()
         self._mine: Any = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lease for the length of the block; BusyError when someone else keeps it."""
+    def held(self) -> Iterator[Insist]:
+        """Hold the lease for the length of the block; BusyError when someone else keeps it.
+
+        Gives what to ask before a change: it returns with the lease renewed, or raises TargetError
+        when that can't be had, ReplacedError when the lease is someone else's by now.
+        """
         self._mine = self._take()
         renewing = threading.Thread(target=self._renew, daemon=True)
         renewing.start()
         try:
-            yield
+            yield self._insist
         finally:
             self._done.set()
             renewing.join()
@@ -110,18 +119,34 @@ class Lease:
     def _renew(self) -> None:
         while not self._done.wait(_RENEW):
             try:
-                self._mine = self._replace(self._renewed())
+                self._renew_once()
+            except ReplacedError:
+                return  # whoever makes the next change is told
             except (ApiException, TargetError, urllib3.exceptions.HTTPError):
                 continue  # the next try may work; if not, the lease runs out by itself
 
-    def _renewed(self) -> Any:  # noqa: ANN401
-        """Return our lease as it is to be: read anew, as a write whose reply got lost counts."""
-        found = self._read()
-        mine = found if found and found.spec.holder_identity == self._identity else self._mine
-        mine.spec.renew_time = _now()
-        return mine
+    def _insist(self) -> None:
+        """Renew now, and find out by that whether the lease is still ours."""
+        try:
+            self._renew_once()
+        except (ApiException, urllib3.exceptions.HTTPError) as error:
+            raise _sentence(error) from error
+
+    def _renew_once(self) -> None:
+        # One at a time, as the server refuses a write to what has changed since it was read.
+        with self._writing:
+            found = self._read()
+            holder = found.spec.holder_identity if found else None
+            if holder != self._identity:
+                raise ReplacedError(
+                    f"the lease {self._metadata['name']} was lost to {holder or 'nobody'} while "
+                    "this one was at work, and whoever holds it goes on from here"
+                )
+            found.spec.renew_time = _now()
+            self._mine = self._replace(found)
 
     def _give_back(self) -> None:
+        # What was written last by us: nothing is given back that another has taken since.
         self._mine.spec.holder_identity = ""
         try:
             self._replace(self._mine)

@@ -14,8 +14,10 @@ from ml.rollout.target import (
     Answer,
     BusyError,
     Deployed,
+    Insist,
     Progress,
     Release,
+    ReplacedError,
     Side,
     UnansweredError,
     View,
@@ -46,8 +48,12 @@ class LocalTarget:
         return cls(Path(os.environ.get("SLIPWAY_SERVING_DIR", "local/serving")))
 
     @contextmanager
-    def hold(self, project: str) -> Iterator[None]:
-        """Hold the project's lock file; BusyError when another process does."""
+    def hold(self, project: str) -> Iterator[Insist]:
+        """Hold the project's lock file; BusyError when another process does.
+
+        The system keeps the lock for as long as the process lives, so that it can be lost only
+        with the file: when someone removes the folder, another process may lock a new one.
+        """
         place = self.folder / project
         place.mkdir(parents=True, exist_ok=True)
         with (place / "lock").open("w") as lock:
@@ -55,7 +61,12 @@ class LocalTarget:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise BusyError(f"another roll-out of {project} is under way here") from None
-            yield
+
+            def insist() -> None:
+                if not _is_at(lock.fileno(), place / "lock"):
+                    raise ReplacedError(f"{place}/lock was removed while this one was at work")
+
+            yield insist
 
     def view(self, project: str) -> View:
         """What the files say; a side whose model no longer loads is not ready."""
@@ -138,3 +149,11 @@ class LocalTarget:
         except ArtifactError as error:
             raise UnansweredError(f"{source} can't load its model: {error}") from error
         return Answer(source, pin.version, predictor(rows))
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that is at the path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
