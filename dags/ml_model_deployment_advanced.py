@@ -10,7 +10,9 @@ the run's logical date.
 3. **decide_deployment** follows the decision of *register*. If it is `refuse`, **keep_champion**
    says why.
 4. **deployment** checks that the artifact is whole and writes down what it must answer, switches
-   users over to it, then holds the API to what was written down.
+   users over to it, then holds the API to what was written down. What was taken back, or compared
+   with a champion that has been replaced since, **deploy_api** refuses: it is skipped, with a
+   reason, and so is what builds on it.
 5. **visualization_monitoring** writes a page about all this, and records what the new model's data
    and scores look like, to compare later days with.
 6. **notify_success** and **notify_failure** put into words what people are told at the run's end.

@@ -9,8 +9,10 @@ Whenever a day's features have been built (by `etl_feature_engineering`), for th
 3. **decide_deployment** follows that decision. `deploy`: **roll_out** starts the candidate beside
    the champion, checks it with real predictions, and only then sends users to it. `refuse`:
    **keep_champion** says why. A project with `approval: true` has it ask a person before `deploy`:
-   answer under Required Actions; a no, or no answer, keeps the champion. What was compared with a
-   champion that has been replaced since is not rolled out: run the day again.
+   answer under Required Actions; a no, or no answer, keeps the champion. **roll_out** itself
+   refuses, and the run stays green, what was compared with a champion that has been replaced since
+   (run the day again) and what was taken back (give it back first): it is skipped, says why in its
+   log and on the version in MLflow.
 
 Any failed task makes the run red. Features of a day before the project's first whole window of
 days start a run that is skipped: there is nothing to train on yet. Running a day again does no work

@@ -3,7 +3,8 @@
 Writes the name of each stage that runs to the file $CALLS, and of each process to $CALLS.started.
 The stage $FAULT fails with the exit code $FAULT_CODE; `register` decides $DECISION, `monitor` and
 `report` decide $MONITORED and ask for a training when that is `retrain`, unless $COOLING is set.
-`roll_out` writes to the file $SERVED, where one is named, that users have the new version.
+`roll_out` writes to the file $SERVED, where one is named, that users have the new version, and
+refuses when there is a $ROLL_OUT_REFUSES, which is its reason.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def stage(verb: str, arguments: list[str], env: dict[str, str]) -> tuple[int, di
     if verb == env.get("FAULT"):
         error = {"stage": verb, "status": "failed", "error": f"{verb} was told to fail"}
         return int(env["FAULT_CODE"]), error
+    if verb == "roll_out" and (reason := env.get("ROLL_OUT_REFUSES")):
+        refused = {"stage": verb, "status": "refused", "record": "file:///data/x/record.json"}
+        return 0, refused | {"version": "3", "decision": "refuse", "reason": reason}
     if verb == "roll_out" and "SERVED" in env:
         Path(env["SERVED"]).write_text("new")
     result = {"stage": verb, "status": "done", "record": f"file:///data/{verb}/record.json"}

@@ -183,6 +183,25 @@ def test_run_without_a_fault_is_green(world: World, dag_id: str, way: dict[str, 
     assert set(states.values()) <= {"success", "skipped"}
 
 
+ROLLING_OUT = sorted(
+    dag_id for dag_id, dag in ALL.items() if "roll_out" in {verb_of(dag, t) for t in dag.task_ids}
+)
+
+
+@pytest.mark.parametrize("dag_id", ROLLING_OUT)
+def test_what_roll_out_refuses_is_no_failure_and_nothing_builds_on_it(
+    world: World, dag_id: str
+) -> None:
+    dag = ALL[dag_id]
+    state, states = world.run(dag, WAYS[0] | {"ROLL_OUT_REFUSES": "it was taken back"})
+    assert state == "success"
+    (refusing,) = [task_id for task_id in dag.task_ids if verb_of(dag, task_id) == "roll_out"]
+    after = dag.get_task(refusing).get_flat_relative_ids(upstream=False)
+    assert {states[task_id] for task_id in (refusing, *after)} == {"skipped"}
+    assert world.calls[-1] == "roll_out"
+    assert world.served == "old"
+
+
 @pytest.mark.parametrize(("dag_id", "task_id"), TASKS)
 def test_failed_task_makes_the_run_red(world: World, dag_id: str, task_id: str) -> None:
     dag = ALL[dag_id]

@@ -69,6 +69,14 @@ def test_refusal_is_told_with_the_gates_reason(bench: Bench, told: Told) -> None
     assert "Why: `auc 0.51 is under 0.55`" in body
 
 
+def test_refusal_of_a_roll_out_is_told_with_its_reason(bench: Bench, told: Told) -> None:
+    bench.tell(roll_out_refuses="it was taken back (yesterday, by anna: it drifts)")
+    bench.run()
+    ((event, _, body),) = told.notices()
+    assert event == "refused"
+    assert "Why: `it was taken back (yesterday, by anna: it drifts)`" in body
+
+
 def test_roll_out_that_took_itself_back_is_told_as_that(bench: Bench, told: Told) -> None:
     bench.tell(fault="roll_out", fault_code="4")
     bench.run()

@@ -20,7 +20,12 @@ import pytest
 import yaml
 from adapter.pods.pod_stage import StagePodOperator
 from adapter.pods.pod_trigger import StagePodTrigger
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from k8s.access import NAMESPACE, kubectl, kubectl_json
 from ml.stages import Stage
@@ -140,6 +145,13 @@ def test_bad_data_is_not_tried_again(task: Task) -> None:
     script = LEAVE + """leave('{"error": "2013-03-01 has no rows"}'); sys.exit(3)"""
     with pytest.raises(AirflowFailException, match=r"^ingest failed: 2013-03-01 has no rows$"):
         task.operator(script).execute(task.context())
+
+
+def test_stage_that_refused_is_skipped_and_its_reason_handed_over(task: Task) -> None:
+    refused = {"stage": "roll_out", "status": "refused", "record": RECORD, "reason": "taken back"}
+    with pytest.raises(AirflowSkipException, match="ingest refused: taken back"):
+        task.operator(LEAVE + f"leave({json.dumps(refused)!r})").execute(task.context())
+    assert task.handed_over["return_value"] == refused
 
 
 def test_crash_is_tried_again_with_a_pod_of_its_own(task: Task) -> None:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseXCom, Context
 
 from adapter.pods.fuse import chain_of, key_of, left_for, preflight
 from adapter.pods.identity import StageRun
-from adapter.pods.outcome import conclude
+from adapter.pods.outcome import conclude, skip_refused
 from adapter.pods.results import StageEnd, apart
 from adapter.pods.stage_links import links_of
 from adapter.schedule.features import announce
@@ -71,6 +71,9 @@ class LocalStageOperator(BaseOperator):
 
     def _told(self, context: Context, result: dict[str, Any]) -> dict[str, Any]:
         announce(self.outlets, context, self.project, self.as_of, result)
+        # Before what may end the task, as what is returned after that would reach nobody.
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=result)
+        skip_refused(self.stage, result)
         return result
 
     def _ending_of(self, run: StageRun) -> StageEnd:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from adapter.pods.results import NoResultError, StageEnd, result_of
+from ml.core.record import Status
 
 
 class Log(Protocol):
@@ -43,3 +44,13 @@ def conclude(verb: str, ending: StageEnd, log: Log) -> dict[str, Any]:
         raise kind(str(failed), failed.exit_code) from None
     log.log(logging.INFO, "%s %s: %s", verb, result.get("status", "done"), result["record"])
     return result
+
+
+def skip_refused(verb: str, result: dict[str, Any]) -> None:
+    """End the task of a stage that refused as skipped, and with it all that builds on it.
+
+    Nothing is wrong then, so that the run stays green. To be called when the result is handed
+    over, as this leaves by AirflowSkipException.
+    """
+    if result.get("status") == Status.REFUSED:
+        raise AirflowSkipException(f"{verb} refused: {result.get('reason')}")

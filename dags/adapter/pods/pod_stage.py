@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from adapter.pods.fuse import chain_of, key_of, left_for, preflight, time_for
 from adapter.pods.identity import StageRun
-from adapter.pods.outcome import conclude
+from adapter.pods.outcome import conclude, skip_refused
 from adapter.pods.pod_trigger import ENDED, StagePodTrigger, ending_of
 from adapter.pods.results import UNKNOWN_EXIT, StageEnd, apart
 from adapter.pods.stage_links import links_of
@@ -100,6 +100,7 @@ class StagePodOperator(KubernetesPodOperator):
     def _hand_over(self, context: Context, result: dict[str, Any]) -> None:
         announce(self.outlets, context, self.project, self.as_of, result)
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=result)
+        skip_refused(self.stage, result)
 
     @property
     def _limit(self) -> datetime.timedelta | None:
