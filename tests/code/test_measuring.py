@@ -13,13 +13,13 @@ import pytest
 
 from ml.core.project import Files, Project, ProjectSpec
 from ml.data.daily_features import TIME, build
-from ml.data.frames import BATCH_ROWS, columns_of, predict
+from ml.data.frames import BATCH_ROWS, as_rows, columns_of, predict
 from ml.data.parts import DAY
 from ml.serving.manifest import ArtifactManifest, Row, Trained
 from ml.serving.predictors import Predictor
 from ml.training.evaluate import measure
-from ml.training.gate import decide
 from ml.training.intervals import Interval
+from ml.training.verdict import decide
 
 SPEC = ProjectSpec.model_validate(
     {
@@ -65,17 +65,17 @@ def manifest(frame: pl.DataFrame) -> ArtifactManifest:
         format="onnx",
         file="model.onnx",
         sha256="0" * 64,
-        columns=columns_of(frame, "late"),
+        columns=columns_of([frame], "late"),
         target="late",
-        sample=[],
-        expected=[],
+        sample=as_rows(frame.head(1), columns_of([frame], "late")),
+        expected=[0.5],
         trained=Trained(as_of="2024-03-08", fingerprint="0" * 16),
     )
 
 
 def test_a_slice_has_a_loss_and_one_of_a_single_day_has_no_bounds() -> None:
     frame = holdout()
-    champion = predict(reads("good"), frame, columns_of(frame, "late"))
+    champion = predict(reads("good"), frame, columns_of([frame], "late"))
     found = measure(SPEC, frame, manifest(frame), reads("bad"), champion)
     north, south = found.slices
     assert found.clusters == 12
@@ -122,10 +122,10 @@ def test_rows_are_unpacked_some_at_a_time() -> None:
         return [float(str(row["number"])) for row in rows]
 
     frame = pl.DataFrame({"number": np.arange(2 * BATCH_ROWS + 7.0), "late": True})
-    found = predict(watched, frame, columns_of(frame, "late"))
+    found = predict(watched, frame, columns_of([frame], "late"))
     assert most == BATCH_ROWS
     assert np.array_equal(found, frame["number"].to_numpy())
-    assert len(predict(watched, frame.clear(), columns_of(frame, "late"))) == 0
+    assert len(predict(watched, frame.clear(), columns_of([frame], "late"))) == 0
 
 
 def made(when: pl.Expr) -> pl.DataFrame:
@@ -143,9 +143,9 @@ def test_a_time_is_kept_and_not_learnt_from(unit: Any, zone: str | None) -> None
     frame = made(when)
     assert frame[TIME].to_list() == [moment, moment]
     assert frame.schema[TIME] == pl.Datetime("us")
-    assert [column.name for column in columns_of(frame, "late")] == ["weight"]
+    assert [column.name for column in columns_of([frame], "late")] == ["weight"]
 
 
 def test_a_number_named_time_is_a_feature_as_before() -> None:
     frame = made(pl.lit(5).alias(TIME))
-    assert [column.name for column in columns_of(frame, "late")] == ["weight", TIME]
+    assert [column.name for column in columns_of([frame], "late")] == ["weight", TIME]
