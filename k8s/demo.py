@@ -115,15 +115,33 @@ def report_tasks(tasks: list[dict[str, Any]], seen: dict[str, str], clock: Clock
 def champion() -> tuple[str, dict[str, float]]:
     """Return the champion's version and the metrics of its training run, as MLflow has them."""
     with mlflow() as client:
-        answer = client.get(
-            "/api/2.0/mlflow/registered-models/alias", params={"name": PROJECT, "alias": "champion"}
-        )
-        answer.raise_for_status()
-        version = answer.json()["model_version"]
+        version = named(client, "champion")
+        if version is None:
+            raise AccessError(no_champion(named(client, "challenger")))
         run = client.get("/api/2.0/mlflow/runs/get", params={"run_id": version["run_id"]})
         run.raise_for_status()
         metrics = run.json()["run"]["data"].get("metrics", [])
     return str(version["version"]), {m["key"]: float(m["value"]) for m in metrics}
+
+
+def named(client: httpx.Client, alias: str) -> dict[str, Any] | None:
+    """Return the version that has a name in MLflow; None when none has."""
+    answer = client.get(
+        "/api/2.0/mlflow/registered-models/alias", params={"name": PROJECT, "alias": alias}
+    )
+    # What MLflow says of a name that no version has.
+    if answer.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND):
+        return None
+    return dict(answer.raise_for_status().json()["model_version"])
+
+
+def no_champion(challenger: dict[str, Any] | None) -> str:
+    """Say why nothing serves after a run that went well."""
+    if challenger is None:
+        return f"no version of {PROJECT} serves, and none was trained"
+    tags = {tag["key"]: tag["value"] for tag in challenger.get("tags", [])}
+    reason = tags.get("slipway.reason", "MLflow does not know why")
+    return f"no version of {PROJECT} serves: version {challenger['version']} was refused: {reason}"
 
 
 def example_request(openapi: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import json
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from k8s.access import AccessError, port_forward
-from k8s.demo import Clock, land
+from k8s.demo import Clock, champion, land
 from k8s.rollback import main as rollback
 from k8s.stage_pod import manifest
 
@@ -142,3 +143,18 @@ def test_roll_back_that_is_refused_says_the_sentence_and_not_the_log(
     status, _ = rolled_back(folder, REFUSES, "Failed", "flights")
     assert status == 1
     assert capsys.readouterr().err == "error: version 1 stays\n"
+
+
+def test_demo_says_why_nothing_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = [{"key": "slipway.reason", "value": "AUC 0.6 is not surely above 0.7"}]
+    refused = {"model_version": {"version": "1", "tags": tags}}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.params["alias"] == "challenger":
+            return httpx.Response(200, json=refused)
+        return httpx.Response(400, json={"error_code": "INVALID_PARAMETER_VALUE"})
+
+    client = httpx.Client(base_url="http://mlflow", transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("k8s.demo.mlflow", lambda: client)
+    with pytest.raises(AccessError, match=r"version 1 was refused: AUC 0\.6 is not surely"):
+        champion()
