@@ -49,7 +49,11 @@ def functions_of(file: str) -> set[str]:
         return set()
     tree = ast.parse(path.read_text())
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return {found.name for found in functions if found.name.startswith("test_")}
+    # A machine of hypothesis is a test by the name that it is given.
+    targets = (one for n in tree.body if isinstance(n, ast.Assign) for one in n.targets)
+    given = {one.id for one in targets if isinstance(one, ast.Name)}
+    names = {found.name for found in functions} | given
+    return {name for name in names if name.startswith(("test_", "Test"))}
 
 
 def test_every_test_named_on_the_page_is_in_a_row() -> None:
