@@ -15,6 +15,9 @@ from ml.registry.model_registry import ModelRegistry, RegisteredVersion, RestReg
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# As many rows as one `upsert` may write, or more.
+MOST_ROWS = 20
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -64,13 +67,15 @@ def upsert(write: Callable[[], None]) -> None:
 
     MLflow looks whether a row is there and inserts it if not; of two that look at once, the
     second is told BAD_REQUEST by the database's constraint, and finds the row when it tries anew.
+    `write` may write several rows: each may be met like that, and none more than once.
     """
-    try:
-        write()
-    except Exception as error:
-        if error_code(error) != "BAD_REQUEST":
-            raise
-        write()
+    for left in reversed(range(MOST_ROWS)):
+        try:
+            write()
+            return
+        except Exception as error:
+            if error_code(error) != "BAD_REQUEST" or not left:
+                raise
 
 
 def error_code(error: Exception) -> str:

@@ -12,6 +12,7 @@ from threading import Barrier
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from ml.registry.tracking import upsert
 
@@ -49,6 +50,30 @@ def test_two_who_write_the_same_at_once_both_succeed(client: MlflowClient, kind:
         list(pool.map(worker, range(2)))
     version = client.get_model_version("parcels", "1")
     assert len(version.tags if kind == "tag" else version.aliases) == ROUNDS
+
+
+def test_every_one_of_several_rows_may_be_met(client: MlflowClient) -> None:
+    """Of two in step, the second is told so at each of its rows, one after the other."""
+    names = [f"row{n}" for n in range(5)]
+    taken: list[str] = []
+
+    def write() -> None:
+        for name in names:
+            if name not in taken:
+                taken.append(name)
+                raise MlflowException("UNIQUE constraint failed", error_code=BAD_REQUEST)
+            client.set_model_version_tag("parcels", "1", name, "same")
+
+    upsert(write)
+    assert set(names) <= set(client.get_model_version("parcels", "1").tags)
+
+
+def test_what_is_wrong_for_ever_is_not_tried_for_ever() -> None:
+    def write() -> None:
+        raise MlflowException("value too long", error_code=BAD_REQUEST)
+
+    with pytest.raises(MlflowException, match="value too long"):
+        upsert(write)
 
 
 def test_what_is_wrong_stays_wrong(client: MlflowClient) -> None:
