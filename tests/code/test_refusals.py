@@ -349,14 +349,15 @@ def test_the_largest_32_bit_number_is_answered_online_and_in_batch(itself: Serve
 
 def test_what_is_not_a_number_is_missing_in_a_day_s_features(shop: Shop) -> None:
     (shop.folder / "parcels.project.yaml").write_text(
-        "title: t\ntarget: late\ntables: {parcels: {columns: {id: str, hours: float or null}}}\n"
+        "title: t\ntarget: late\n"
+        "tables: {parcels: {columns: {id: str, hours: float or null, wait: float}}}\n"
     )
     project = read_project("parcels", str(shop.folder))
-    raw = pl.DataFrame({"id": ["a", "b"], "hours": [0.0, 1.0]})
+    raw = pl.DataFrame({"id": ["a", "b"], "hours": [0.0, 1.0], "wait": [0.0, 1.0]})
     frame = build(
         project,
         lambda tables: tables["parcels"].select(
-            "id", share=pl.col("hours") / pl.col("hours"), late=pl.col("hours") > 0
+            "id", share=pl.col("hours") / pl.col("hours"), late=pl.col("wait") > 0
         ),
         {"parcels": raw},
     )
