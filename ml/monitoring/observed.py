@@ -133,15 +133,17 @@ def _labels(
     (content,) = read_outputs(job, Stage.BUILD_FEATURES, [output])
     frame = from_parquet(content, name)
     chosen = _chosen(frame, name, {ID: pl.String, target: pl.Boolean}, may_lack=target)
-    places = frame.select(_places(frame.schema, clusters))
-    return pl.concat([chosen.rename({target: LABEL}), places], how="horizontal")
+    return chosen.rename({target: LABEL}).with_columns(_places(frame, clusters))
 
 
-def _places(schema: pl.Schema, clusters: Sequence[str]) -> Iterator[pl.Expr]:
+def _places(frame: pl.DataFrame, clusters: Sequence[str]) -> Iterator[pl.Series]:
     """Give what clusters go by; null where these features lack it, as those of old code may."""
     for name in sorted({TIME, *clusters} - {BY_DAY, BY_HOUR, ID}):
-        nothing = pl.lit(None, pl.Datetime("us") if name == TIME else None)
-        yield (pl.col(name) if name in schema else nothing).alias(BY + name)
+        if name in frame.columns:
+            yield frame[name].alias(BY + name)
+        else:
+            kind = pl.Datetime("us") if name == TIME else None
+            yield pl.Series(BY + name, [None] * frame.height, kind)
 
 
 def _chosen(
