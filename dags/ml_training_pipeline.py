@@ -42,7 +42,7 @@ with DAG(
     schedule=on_features("flights"),
     **days_of("flights"),
     catchup=False,
-    max_active_runs=3,
+    max_active_runs=4,
     dagrun_timeout=timedelta(hours=30),
     deadline=late_after(timedelta(hours=16), "flights"),
     params=project_params(default="flights"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,9 +30,9 @@ SETTLES_S = 5
 
 @dataclass
 class Parcels:
-    """A project that exists for the length of a test module."""
+    """A project that nothing but its tests trains and rolls out."""
 
-    project: str = field(default_factory=lambda: f"parcels{uuid.uuid4().hex[:5]}")
+    project: str = "parcels-served"
     records: dict[str, str] = field(default_factory=dict)
 
     @property

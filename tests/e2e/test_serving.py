@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from k8s.access import kubectl
+from k8s.access import Airflow, kubectl
 from k8s.stage_pod import ending_of
 from tests.budget import budget
 from tests.e2e.parcels import TIMEOUT_S, Callers, Parcels, started
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.budget(25)]
 
 @pytest.fixture(scope="module")
 @budget(25)
-def parcels() -> Iterator[Parcels]:
+def parcels(client: Airflow) -> Iterator[Parcels]:  # noqa: ARG001 - it gives the project its users
     """A project whose version 1 serves."""
     made = Parcels()
     try:
