@@ -25,6 +25,7 @@ from ml.registry.mlflow_client import open_client
 from ml.registry.mlflow_rest import MlflowServer
 from ml.registry.mlflow_trouble import TrackingError
 from ml.registry.model_registry import RestRegistry
+from tests.code.at_once import at_once
 from tests.code.workshop import AS_OF, PROJECT, Workshop, statuses
 from tests.mlflow_server import STAGES, mlflow_server
 
@@ -38,6 +39,28 @@ def server(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Iterator
     shutil.copy(database, folder / "server.db")
     with mlflow_server(folder) as uri:
         yield uri
+
+
+NEWCOMER = """
+import sys
+from datetime import date
+from ml.core.job import Job
+from ml.core.settings import Settings
+from ml.registry.register import _ensure_model
+from ml.registry.tracking import connected, experiment_id, registry
+
+sys.stdin.readline()
+job = Job.of("newcomer", date(2024, 3, 8), Settings.read())
+with connected(job) as client:
+    print(experiment_id(client, job))
+with registry(job) as models:
+    _ensure_model(models, job.project)
+"""
+
+
+def test_two_processes_that_bring_a_new_project_to_a_server_both_succeed(server: str) -> None:
+    one, other = at_once(NEWCOMER, LOGIN | {"MLFLOW_TRACKING_URI": server})
+    assert one == other
 
 
 def test_the_whole_run_and_again(

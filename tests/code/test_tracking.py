@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -15,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from ml.registry.tracking import upsert
+from tests.code.at_once import at_once
 
 # MLflow's own libraries are used in ways that they call outdated.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -96,22 +94,6 @@ with connected(Job.of("parcels", date(2024, 3, 8), Settings.read())) as client:
 
 def test_two_processes_that_first_use_an_empty_database_both_succeed(tmp_path: Path) -> None:
     """They start together once both have loaded all; MLflow fills the database for seconds."""
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new/mlflow.db"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", FIRST],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for one in started:
-        assert one.stdin
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    said = [one.communicate(timeout=240) for one in started]
-    assert [one.returncode for one in started] == [0, 0], said
-    assert said[0][0] == said[1][0]
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    one, other = at_once(FIRST, {"MLFLOW_TRACKING_URI": uri})
+    assert one == other
