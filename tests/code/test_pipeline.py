@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from mlflow import MlflowClient, set_tracking_uri
+from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
 from mlflow.entities.model_registry import ModelVersion
 
 from ml.core.record import Output, Record
@@ -100,7 +100,9 @@ def test_the_registered_model_scores_like_the_published_artifact(finished: Works
 
     (trained,) = records(finished, "train")
     manifest, content = fetch(trained.facts["artifact"], trained.facts["sha256"])
-    set_tracking_uri(f"sqlite:///{finished.folder}/local/mlflow.db")
+    # Both, as a stage that ran in this process has named another registry.
+    for name in (set_tracking_uri, set_registry_uri):
+        name(f"sqlite:///{finished.folder}/local/mlflow.db")
     model = mlflow.pyfunc.load_model(f"models:/{PROJECT}/1")
     rows = pl.DataFrame(manifest.sample).to_pandas()
     assert model.metadata.signature.inputs.input_names() == [c.name for c in manifest.columns]

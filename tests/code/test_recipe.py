@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Worksho
     workshop.land_window(DAY, days=10)
     done = workshop.run()
     assert done.returncode == 0, done.stderr + done.stdout
-    shutil.copytree(workshop.folder, workshop.folder.with_name("kept"), symlinks=True)
+    shutil.copytree(workshop.folder, workshop.folder.with_name("recipe-kept"), symlinks=True)
     return workshop
 
 
@@ -53,7 +53,7 @@ def shop(trained: Workshop, tmp_path: Path) -> Iterator[Production]:
     shutil.copy(trained.folder / "local/mlflow.db", database)
     yield Production(trained, database)
     shutil.rmtree(trained.folder)
-    shutil.copytree(trained.folder.with_name("kept"), trained.folder, symlinks=True)
+    shutil.copytree(trained.folder.with_name("recipe-kept"), trained.folder, symlinks=True)
 
 
 def rewrite(shop: Production, select: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ml.core.errors import BadInputError
 from ml.core.project import Table
+from ml.data.declared import as_declared
 from ml.data.rules import check
 from ml.data.sift import sift
 
@@ -113,5 +114,5 @@ def test_a_gap_among_whole_numbers_that_pandas_wrote_is_missing() -> None:
     table = Table.model_validate({"columns": {"n": "int 0..9 or null"}})
     frame = pl.DataFrame({"n": [1.0, float("nan"), 2.5]})
     sifted = sift(table, frame, "it")
-    assert sifted.frame["n"].to_list() == [1, None]
+    assert as_declared(table, sifted.frame, "UTC", "it")["n"].to_list() == [1, None]
     assert sifted.reasons == {"n is not int": 1}
