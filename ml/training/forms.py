@@ -45,13 +45,13 @@ def onnx(estimator: object, columns: Sequence[Column]) -> bytes:
 
 def skops(estimator: object, module: ModuleType) -> bytes:
     """Keep the estimator by the names of its classes, which must be a library's."""
-    from skops import io as skops_io
-
     with warnings.catch_warnings():
         # It looks through whatever is loaded; what others deprecate says nothing about the model.
         warnings.simplefilter("ignore")
+        from skops import io as skops_io
+
         content = bytes(skops_io.dumps(estimator))
-    types = skops_io.get_untrusted_types(data=content)
+        types = skops_io.get_untrusted_types(data=content)
     own = sorted(name for name in types if name.startswith(f"{module.__name__}."))
     if own:
         names = ", ".join(name.removeprefix(f"{module.__name__}.") for name in own)
