@@ -32,9 +32,11 @@ def ml(folder: Path, *arguments: str) -> dict[str, Any]:
         "SLIPWAY_PROJECTS_PATH": str(folder / "projects"),
         "SLIPWAY_RESULT_PATH": str(folder / "result.json"),
     }
+    # A stage that another test ran in this process has named an MLflow of its own to all.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY", "MLFLOW"))}
     command = [sys.executable, "-m", "ml", *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False
+        command, cwd=folder, env=kept | settings, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = folder / "result.json"
