@@ -11,7 +11,7 @@ from ml.core.job import Job
 from ml.core.ledger import before, read_outputs
 from ml.core.project import Project
 from ml.core.record import Output, Record
-from ml.core.tables import from_parquet
+from ml.core.tables import from_parquet, worked_on
 from ml.data.daily_features import ID, build_day
 from ml.data.frames import answers_of, unfit
 from ml.data.recipe import project_of
@@ -88,9 +88,12 @@ def _as_it_sees(
             for day in days
             if day >= first and (files := _files(project, dataset, day))
         ]
+    if not built:
+        raise BadInputError(f"its table '{project.spec.main_table}' has no rows on them")
     contents = read_outputs(job, Stage.BUILD_FEATURES, built)
     frames = [from_parquet(content, "the champion's features") for content in contents]
-    return pl.concat(frames).drop_nulls(project.spec.target)
+    with worked_on("its features differ from day to day"):
+        return pl.concat(frames).drop_nulls(project.spec.target)
 
 
 def _files(project: Project, dataset: Record, day: str) -> dict[str, Output]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -38,6 +40,23 @@ def too_heavy(frame: pl.DataFrame) -> pl.DataFrame:
     """Thirty parcels that break project.yaml's rules."""
     weight = pl.when(pl.int_range(pl.len()) < 30).then(101.0).otherwise("weight")
     return frame.with_columns(weight=weight)
+
+
+@contextmanager
+def put_back(workshop: Workshop, database: Path) -> Iterator[Production]:
+    """Lend a workshop out with a copy of its MLflow; put it back as it was when that is over.
+
+    The folder stays the same, as addresses in it are whole. The database is a file of its own, as
+    MLflow keeps those it has opened.
+    """
+    kept = workshop.folder.with_name(f"{workshop.folder.name}-kept")
+    shutil.copytree(workshop.folder, kept, symlinks=True)
+    shutil.copy(workshop.folder / "local/mlflow.db", database)
+    try:
+        yield Production(workshop, database)
+    finally:
+        shutil.rmtree(workshop.folder)
+        kept.rename(workshop.folder)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -15,7 +14,7 @@ from ml.core.errors import BadInputError
 from ml.core.record import Record
 from ml.core.store import sha256
 from ml.stages import Stage
-from tests.code.production import Production, too_heavy, turned, unlabelled
+from tests.code.production import Production, put_back, too_heavy, turned, unlabelled
 from tests.code.workshop import AS_OF, PROJECT, Workshop
 
 # MLflow's own libraries are used in ways that they call outdated.
@@ -34,19 +33,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Worksho
     workshop.land_window()
     done = workshop.run()
     assert done.returncode == 0, done.stderr + done.stdout
-    shutil.copytree(workshop.folder, workshop.folder.with_name("kept"), symlinks=True)
     return workshop
 
 
 @pytest.fixture
 def shop(trained: Workshop, tmp_path: Path) -> Iterator[Production]:
-    """The workshop as it was after the training: its addresses are those of its folder."""
-    # A database of the test's own, as MLflow keeps those it has opened.
-    database = tmp_path / "mlflow.db"
-    shutil.copy(trained.folder / "local/mlflow.db", database)
-    yield Production(trained, database)
-    shutil.rmtree(trained.folder)
-    shutil.copytree(trained.folder.with_name("kept"), trained.folder, symlinks=True)
+    """The workshop as it was after the training."""
+    with put_back(trained, tmp_path / "mlflow.db") as shop:
+        yield shop
 
 
 def test_a_model_that_does_as_at_its_gate_is_healthy(shop: Production) -> None:

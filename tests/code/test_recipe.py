@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,8 +13,9 @@ import pytest
 from ml.core.errors import BadInputError
 from ml.core.ledger import run_stage
 from ml.core.record import Record
+from ml.data.landing import publish_partition
 from ml.stages import Stage
-from tests.code.production import Production
+from tests.code.production import Production, put_back
 from tests.code.workshop import AS_OF, PROJECT, Workshop, parcels
 
 # MLflow's own libraries are used in ways that they call outdated.
@@ -42,18 +42,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Worksho
     workshop.land_window(DAY, days=10)
     done = workshop.run()
     assert done.returncode == 0, done.stderr + done.stdout
-    shutil.copytree(workshop.folder, workshop.folder.with_name("recipe-kept"), symlinks=True)
     return workshop
 
 
 @pytest.fixture
 def shop(trained: Workshop, tmp_path: Path) -> Iterator[Production]:
-    """The workshop as it was after the training: its addresses are those of its folder."""
-    database = tmp_path / "mlflow.db"
-    shutil.copy(trained.folder / "local/mlflow.db", database)
-    yield Production(trained, database)
-    shutil.rmtree(trained.folder)
-    shutil.copytree(trained.folder.with_name("recipe-kept"), trained.folder, symlinks=True)
+    """The workshop as it was after the training."""
+    with put_back(trained, tmp_path / "mlflow.db") as shop:
+        yield shop
 
 
 def rewrite(shop: Production, select: str) -> None:
@@ -79,10 +75,10 @@ def evaluated(shop: Production, day: date = DAY) -> Record:
 
 
 @pytest.fixture(scope="module")
-def own_score(trained: Workshop) -> float:
+def own_score(trained: Workshop, tmp_path_factory: pytest.TempPathFactory) -> float:
     """What the champion is worth on the days, measured with nothing changed."""
-    facts = evaluated(Production(trained, trained.folder / "local/mlflow.db")).facts
-    return float(facts["champion_score"])
+    with put_back(trained, tmp_path_factory.mktemp("own") / "mlflow.db") as shop:
+        return float(evaluated(shop).facts["champion_score"])
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -134,6 +130,32 @@ def test_what_is_allowed_unmeasured_must_still_be_good(shop: Production) -> None
     without_stops(shop)
     declare(shop, "gate: {min_skill: 0.05", "gate: {replace: 1, min_skill: 0.49")
     assert "not surely above" in evaluated(shop).facts["reason"]
+
+
+def test_a_champion_that_sees_nothing_of_the_days_is_told(shop: Production) -> None:
+    """What was its main table holds nothing by then, and on the last day nothing happened."""
+    for back in range(10):
+        day = DAY - timedelta(days=back)
+        letters = parcels(day, 0 if day == DAY else 150)
+        tables = {"letters": letters, "parcels": parcels(day, 150 if back > 1 else 0)}
+        publish_partition(shop.workshop.landing, PROJECT, day, tables)
+    rewrite(shop, SELECT)
+    file = shop.workshop.project / "model.py"
+    file.write_text(file.read_text().replace('tables["parcels"]', 'tables["letters"]'))
+    columns = "{key: [id], columns: {id: str, hours: float or null}}"
+    declare(shop, "tables:\n", f"tables:\n  letters: {columns}\n")
+    facts = evaluated(shop).facts
+    assert facts["decision"] == "refuse"
+    assert "its table 'parcels' has no rows on them" in facts["reason"]
+
+
+def test_a_champion_whose_features_differ_by_day_is_told(shop: Production) -> None:
+    """The landed data has changed its type in a column that the rules leave free."""
+    shop.workshop.land(DAY, parcels(DAY).with_columns(pl.col("stops").cast(pl.String)))
+    rewrite(shop, CHANGES["a column left out"])
+    facts = evaluated(shop).facts
+    assert facts["decision"] == "refuse"
+    assert "its features differ from day to day" in facts["reason"]
 
 
 def test_rows_that_only_one_side_sees_are_not_compared(shop: Production) -> None:
