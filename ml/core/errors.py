@@ -21,6 +21,11 @@ def failure(sentence: str, *, passing: bool) -> StageError:
     return StageError(sentence) if passing else BadInputError(sentence)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or the name of its kind when it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class BrokenContractError(StageError):
     """A deployed model does not do what was promised for it; nothing was taken back (exit 3)."""
 

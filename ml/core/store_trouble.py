@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ml.core.disk import number_of, refusal
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError, StageError, first_line
 
 SETTINGS = "SLIPWAY_LANDING_URL, SLIPWAY_DATA_URL or SLIPWAY_MODELS_URL"
 LOGIN = (
@@ -59,7 +59,7 @@ def _told(url: str, error: BaseException) -> StageError:
     if url.startswith("file:") and (number := number_of(error)) is not None:
         return refusal(_first(_PLACE, text) or url, number)
     code, status = _first(_CODE, text), int(_first(_STATUS, text) or 0)
-    why = code or (f"status {status}" if status else _first_line(error))
+    why = code or (f"status {status}" if status else first_line(error))
     if status in (401, 403) or type(error).__name__ in (
         "PermissionDeniedError",
         "UnauthenticatedError",
@@ -75,18 +75,14 @@ def _told(url: str, error: BaseException) -> StageError:
     refused = 300 <= status < 500 and status not in PASSING
     if refused or _is_unusable(error):
         return BadInputError(f"the object store {url} can't be asked ({why}): {SETUP}")
-    return StageError(f"the object store {url} did not answer: {_first_line(error)}")
+    return StageError(f"the object store {url} did not answer: {first_line(error)}")
 
 
 def _is_unusable(error: BaseException) -> bool:
-    said = _first_line(error)
+    said = first_line(error)
     return isinstance(error, ValueError) or any(word in said for word in UNUSABLE)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     return found[1] if found else ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from ml.core.errors import BadInputError
+from ml.core.errors import BadInputError, first_line
 
 PARQUET_MAGIC = b"PAR1"
 # Where Spark keeps what its columns are.
@@ -78,5 +78,4 @@ def worked_on(problem: str) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OverflowError, pl.exceptions.PanicException) as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInputError(f"{problem}: {first_line}") from error
+        raise BadInputError(f"{problem}: {first_line(error)}") from error

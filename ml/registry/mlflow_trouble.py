@@ -5,7 +5,7 @@ raises errors of its own.
 """
 
 from ml.core.disk import told as refused
-from ml.core.errors import BadInputError, StageError
+from ml.core.errors import BadInputError, StageError, first_line
 from ml.registry.mlflow_login import without_password
 
 LONGEST = 600
@@ -71,15 +71,15 @@ def _way_out(text: str, code: str, status: int) -> str:
 def told(uri: str, error: Exception) -> StageError | None:
     """Say in one sentence what an error of MLflow's client means; None for one of others."""
     family = type(error).__module__.partition(".")[0]
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = first_line(error)
     if family == "mlflow":
         code = str(getattr(error, "error_code", ""))
         status = getattr(error, "get_http_status_code", lambda: 0)()
-        return trouble(uri, first_line, code=code, status=status)
+        return trouble(uri, said, code=code, status=status)
     if family in ("sqlalchemy", "sqlite3", "alembic"):
-        return trouble(uri, first_line)
+        return trouble(uri, said)
     if family in ("requests", "botocore", "boto3"):
-        return trouble(uri, first_line, status=_status(error))
+        return trouble(uri, said, status=_status(error))
     return refused(error) if isinstance(error, OSError) else None
 
 

@@ -55,7 +55,7 @@ def _open(uri: str) -> ObjectStore:
     try:
         return from_url(url, retry_config={"max_retries": 20, "retry_timeout": _RETRY_FOR})
     except (BaseError, OSError, ValueError) as error:
-        raise ArtifactError(f"{uri} can't be opened: {_first_line(error)}") from error
+        raise ArtifactError(f"{uri} can't be opened: {first_line(error)}") from error
 
 
 def _get(store: ObjectStore, uri: str, name: str) -> bytes:
@@ -65,7 +65,7 @@ def _get(store: ObjectStore, uri: str, name: str) -> bytes:
         raise ArtifactError(f"{uri}/{name} does not exist") from error
     except (BaseError, OSError, ValueError) as error:
         raise ArtifactError(
-            f"{uri}/{name} can't be read: {_first_line(error)}", passing=_passes(uri, error)
+            f"{uri}/{name} can't be read: {first_line(error)}", passing=_passes(uri, error)
         ) from error
 
 
@@ -85,5 +85,6 @@ def _read_manifest(store: ObjectStore, uri: str) -> ArtifactManifest:
         raise ArtifactError(f"{uri}/{MANIFEST} is damaged: {where}: {first['msg']}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or the name of its kind when it says nothing."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

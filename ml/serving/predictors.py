@@ -6,13 +6,15 @@ import io
 import math
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
-from ml.serving.artifact import ArtifactError
+from ml.serving.artifact import ArtifactError, first_line
 from ml.serving.inputs import Input, table
 from ml.serving.manifest import ArtifactManifest, Row
 
@@ -44,8 +46,7 @@ def load(manifest: ArtifactManifest, model: bytes) -> Predictor:
         ) from error
     # Whatever a damaged file or a user's estimator raises, the model can't be served.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ArtifactError(f"{manifest.file} can't be loaded: {reason}") from error
+        raise ArtifactError(f"{manifest.file} can't be loaded: {first_line(error)}") from error
     return predictor
 
 
@@ -157,10 +158,19 @@ def _unpacked(form: str, model: bytes) -> Any:  # noqa: ANN401 - any estimator
     """Read an estimator; the digest pins these bytes to what this project's training wrote."""
     if form == "cloudpickle":
         return pickle.loads(model)  # noqa: S301 - see above
+    with quiet_skops() as skops:
+        trusted = skops.get_untrusted_types(data=model)
+        return skops.load(io.BytesIO(model), trusted=trusted)
+
+
+@contextmanager
+def quiet_skops() -> Iterator[ModuleType]:
+    """Give `skops.io`, which looks through whatever is loaded.
+
+    What others deprecate says nothing about the model.
+    """
     with warnings.catch_warnings():
-        # It looks through whatever is loaded; what others deprecate says nothing about the model.
         warnings.simplefilter("ignore")
         from skops import io as skops_io
 
-        trusted = skops_io.get_untrusted_types(data=model)
-        return skops_io.load(io.BytesIO(model), trusted=trusted)
+        yield skops_io

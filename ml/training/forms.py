@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ml.serving.manifest import ArtifactManifest, Column
+from ml.serving.predictors import quiet_skops
 
 ROOT = Path(__file__).parents[2]
 TRIAL_SECONDS = 600
@@ -45,11 +46,7 @@ def onnx(estimator: object, columns: Sequence[Column]) -> bytes:
 
 def skops(estimator: object, module: ModuleType) -> bytes:
     """Keep the estimator by the names of its classes, which must be a library's."""
-    with warnings.catch_warnings():
-        # It looks through whatever is loaded; what others deprecate says nothing about the model.
-        warnings.simplefilter("ignore")
-        from skops import io as skops_io
-
+    with quiet_skops() as skops_io:
         content = bytes(skops_io.dumps(estimator))
         types = skops_io.get_untrusted_types(data=content)
     own = sorted(name for name in types if name.startswith(f"{module.__name__}."))

@@ -247,16 +247,22 @@ def test_a_roll_back_that_was_killed_does_not_bring_users_back_to_what_was_taken
     assert world.aliases.names == {Alias.CHAMPION: "4", Alias.PREVIOUS: "2" if taken else "3"}
 
 
-def test_from_what_was_never_confirmed_users_go_back_to_the_champion(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed_in_front_of_users(world: World, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Roll a version out as far as to its users, and no further."""
+
     def die(*_: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(world.aliases, "point", die)
         with pytest.raises(Killed):
-            world.roll_out("4")
+            world.roll_out(version)
+
+
+def test_from_what_was_never_confirmed_users_go_back_to_the_champion(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_in_front_of_users(world, monkeypatch, "4")
     assert world.target.users_get() == "4"
     assert world.roll_back() == "3"
     assert world.target.users_get() == "3"
@@ -270,13 +276,7 @@ def test_a_mark_that_was_made_by_hand_counts_and_takes_users_away(
 ) -> None:
     """A roll-out was killed in front of users, and somebody marks the version in MLflow's UI."""
 
-    def die(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(world.aliases, "point", die)
-        with pytest.raises(Killed):
-            world.roll_out("4")
+    killed_in_front_of_users(world, monkeypatch, "4")
     world.aliases.remarks["4"]["slipway.taken_back"] = "no"
     assert world.attempt("4", compared_with="3").status is Status.REFUSED
     assert world.target.users_get() == "3"

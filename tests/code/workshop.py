@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import polars as pl
 
 from ml.core.store import Store
 from ml.data.landing import publish_partition, table_path
+from tests.environment import plain_environment
 
 REPO = Path(__file__).parents[2]
 AS_OF = date(2024, 3, 8)
@@ -113,11 +113,10 @@ class Workshop:
 
     def ml(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m ml` here."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY", "MLFLOW"))}
         return subprocess.run(
             [sys.executable, "-m", "ml", *arguments],
             cwd=self.folder,
-            env=kept
+            env=plain_environment()
             | {
                 "PYTHONPATH": str(REPO),
                 "PYTHONWARNINGS": "error::DeprecationWarning:ml",

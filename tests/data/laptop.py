@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.environment import plain_environment
 
 REPO = Path(__file__).parents[2]
 
@@ -32,11 +33,13 @@ def ml(folder: Path, *arguments: str) -> dict[str, Any]:
         "SLIPWAY_PROJECTS_PATH": str(folder / "projects"),
         "SLIPWAY_RESULT_PATH": str(folder / "result.json"),
     }
-    # A stage that another test ran in this process has named an MLflow of its own to all.
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY", "MLFLOW"))}
-    command = [sys.executable, "-m", "ml", *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=kept | settings, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ml", *arguments],
+        cwd=folder,
+        env=plain_environment() | settings,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = folder / "result.json"

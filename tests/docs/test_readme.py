@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.environment import plain_environment
 
 REPO = Path(__file__).parents[2]
 README = (REPO / "README.md").read_text()
@@ -46,8 +47,7 @@ def test_first_screen_has_the_two_commands() -> None:
 def test_local_commands_run_as_written(tmp_path: Path) -> None:
     local = [command for command in commands(README) if command.startswith(".venv/bin/python")]
     assert len(local) >= 2
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY", "MLFLOW"))}
-    environment = kept | {
+    environment = plain_environment() | {
         "SLIPWAY_LANDING_URL": f"{tmp_path}/landing",
         "SLIPWAY_DATA_URL": f"{tmp_path}/data",
         "SLIPWAY_MODELS_URL": f"{tmp_path}/models",
